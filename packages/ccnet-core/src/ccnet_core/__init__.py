@@ -1,0 +1,38 @@
+"""CCNet: criss-cross attention for semantic segmentation.
+
+`CCNet.from_config` and `CCNet.from_pretrained` make a model, `predict` segments a picture with it.
+"""
+
+from importlib.metadata import version
+
+from ccnet_core.attention_map import attention_map
+from ccnet_core.plugins import attention_backends
+from ccnet_core.config import CCNetConfig, InferencePlan
+from ccnet_core.errors import AttentionError, CCNetError, ConfigError, PictureError, WeightsError
+from ccnet_core.losses import CrossEntropy
+from ccnet_core.model import CCNet, CCNetOutput
+from ccnet_core.predict import Prediction, predict
+from ccnet_core.rcca import CrissCrossAttention, RecurrentCrissCrossAttention
+from ccnet_core.zoo import list_models
+
+__version__ = version("ccnet-core")
+
+__all__ = [
+    "AttentionError",
+    "CCNet",
+    "CCNetConfig",
+    "CCNetError",
+    "CCNetOutput",
+    "ConfigError",
+    "CrissCrossAttention",
+    "CrossEntropy",
+    "InferencePlan",
+    "PictureError",
+    "Prediction",
+    "RecurrentCrissCrossAttention",
+    "WeightsError",
+    "attention_backends",
+    "attention_map",
+    "list_models",
+    "predict",
+]

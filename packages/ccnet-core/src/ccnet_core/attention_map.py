@@ -1,0 +1,52 @@
+"""What a pixel looks at: the weights of criss-cross attention, followed back through its steps (paper, figure 6)."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ccnet_core.errors import ConfigError, PictureError
+from ccnet_core.model import CCNet
+from ccnet_core.predict import evaluating
+from ccnet_core.preprocess import Picture, to_tensor
+
+
+def attention_map(model: CCNet, image: Picture, *, point: tuple[int, int], recurrence: int = 2) -> NDArray[np.float32]:
+    """Return how much the pixel `point` = (x, y) attends to each position of the feature map.
+
+    The result is float32 (h, w), not negative, and sums to 1. With `recurrence` 1 it is the pixel's own cross in the
+    network's last step, with 2 the product of the last two steps, which reaches every position. Only the attention
+    weights are followed, not the `+ x` beside them. `image` is what :func:`ccnet_core.predict` takes. Raises
+    PictureError for a point outside, ConfigError for more steps than the network has.
+    """
+    steps = model.config.head.recurrence
+    if not 1 <= recurrence <= steps:
+        raise ConfigError(f"recurrence must be from 1 to {steps}, the steps of this network; got {recurrence}.")
+    picture = to_tensor(image)
+    height, width = picture.shape[1:]
+    x, y = point
+    if not (0 <= x < width and 0 <= y < height):
+        raise PictureError(f"The point {x},{y} is outside the picture of {width}x{height} pixels (x,y from 0).")
+    with evaluating(model):
+        weights = _weights_of_each_step(model, picture[None].to(model.device))
+        h, w = weights[0][0].shape[1:3]
+        share = torch.zeros(h, w, device=model.device)
+        share[y * h // height, x * w // width] = 1
+        for column, row in reversed(weights[steps - recurrence :]):
+            share = _spread(share, column[0].float(), row[0].float())
+        return share.cpu().numpy()
+
+
+def _weights_of_each_step(model: CCNet, image: Tensor) -> list[tuple[Tensor, Tensor]]:
+    features = model.backbone(model.normalise(image).to(model.dtype))[-1]
+    x = model.head.reduce(features)
+    weights = []
+    for _ in range(model.head.attention.recurrence):
+        weights.append(model.head.attention.cca.weights(x))
+        x = model.head.attention.cca(x)
+    return weights
+
+
+def _spread(share: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    """Hand each position's share (h, w) on to what it attends to; `column` is (h, w, h), `row` (h, w, w)."""
+    return torch.einsum("yx,yxi->ix", share, column) + torch.einsum("yx,yxi->yi", share, row)

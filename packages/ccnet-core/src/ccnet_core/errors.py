@@ -1,0 +1,33 @@
+"""The errors of ccnet_core. Every message names what was wrong, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class CCNetError(ValueError):
+    """Base of all errors that ccnet_core raises on purpose."""
+
+
+class ConfigError(CCNetError):
+    """A model name, a configuration key or a configuration value is wrong."""
+
+
+class WeightsError(CCNetError):
+    """A weights folder or file is missing, damaged or of another network."""
+
+
+class PictureError(CCNetError):
+    """A picture cannot be read or has the wrong shape or type."""
+
+
+class AttentionError(CCNetError):
+    """An attention backend was asked for by name and cannot serve the call."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean ...?" with up to three names close to `name`, or the list of known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f" Did you mean {' or '.join(repr(match) for match in close)}?"
+    return f" Known: {', '.join(names)}."

@@ -1,0 +1,70 @@
+"""The two heads of CCNet: recurrent criss-cross attention, and the auxiliary one.
+
+Shape letters: B batch, C channels, K classes, h and w height and width of the feature map.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ccnet_core.config import AuxiliaryHeadConfig, HeadConfig
+from ccnet_core.rcca import RecurrentCrissCrossAttention
+
+
+class ConvNormRelu(nn.Sequential):
+    """A convolution without bias that keeps the size, batch norm and ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__()
+        self.add_module("conv", conv)
+        self.add_module("norm", nn.BatchNorm2d(out_channels))
+        self.add_module("relu", nn.ReLU(inplace=True))
+
+
+class Classifier(nn.Sequential):
+    """Dropout of whole channels and a 1x1 convolution to the classes, N(0, 0.01) at the start."""
+
+    def __init__(self, channels: int, num_classes: int, dropout: float) -> None:
+        conv = nn.Conv2d(channels, num_classes, 1)
+        nn.init.normal_(conv.weight, std=0.01)
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        super().__init__()
+        self.add_module("dropout", nn.Dropout2d(dropout))
+        self.add_module("conv", conv)
+
+
+class CrissCrossHead(nn.Module):
+    """reduce -> attend R times -> refine -> concatenate with the input -> fuse -> classify."""
+
+    def __init__(self, in_channels: int, num_classes: int, config: HeadConfig) -> None:
+        super().__init__()
+        channels, kernel_size = config.channels, config.kernel_size
+        self.reduce = ConvNormRelu(in_channels, channels, kernel_size)
+        self.attention = RecurrentCrissCrossAttention(
+            channels, recurrence=config.recurrence, reduction=config.reduction, gamma=config.gamma
+        )
+        self.refine = ConvNormRelu(channels, channels, kernel_size)
+        self.fuse = ConvNormRelu(in_channels + channels, channels, kernel_size)
+        self.classify = Classifier(channels, num_classes, config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> logits (B, K, h, w)."""
+        attended = self.attention(self.reduce(x))
+        fused = self.fuse(torch.cat([x, self.refine(attended)], dim=1))
+        return cast(Tensor, self.classify(fused))
+
+
+class AuxiliaryHead(nn.Module):
+    """3x3 convolution and classifier on an earlier stage."""
+
+    def __init__(self, in_channels: int, num_classes: int, config: AuxiliaryHeadConfig) -> None:
+        super().__init__()
+        self.reduce = ConvNormRelu(in_channels, config.channels, 3)
+        self.classify = Classifier(config.channels, num_classes, config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> logits (B, K, h, w)."""
+        return cast(Tensor, self.classify(self.reduce(x)))

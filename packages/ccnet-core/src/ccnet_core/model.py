@@ -1,0 +1,139 @@
+"""CCNet: backbone -> criss-cross head -> logits, with an auxiliary head for training.
+
+Shape letters: B batch, K classes, H and W size of the picture, h and w size of the feature map (H / 8 in the published
+models, rounded up).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ccnet_core import hub, zoo
+from ccnet_core.config import CCNetConfig
+from ccnet_core.errors import PictureError
+from ccnet_core.heads import AuxiliaryHead, CrissCrossHead
+from ccnet_core.preprocess import Normalise
+from ccnet_core.resnet import ResNet
+
+
+class CCNetOutput(NamedTuple):
+    """`logits` (B, K, h, w) before upsampling; `auxiliary_logits` of the same shape, or None."""
+
+    logits: Tensor
+    auxiliary_logits: Tensor | None
+
+
+class CCNet(nn.Module):
+    """A semantic segmentation network with criss-cross attention.
+
+    Takes pictures as bytes or floats from 0 to 255 and normalises them itself. `config` says everything about it.
+    """
+
+    def __init__(self, config: CCNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.normalise = Normalise(config.pixels)
+        self.backbone = ResNet(config.backbone)
+        self.head = CrissCrossHead(self.backbone.channels[-1], config.num_classes, config.head)
+        self.auxiliary_head = None
+        if config.auxiliary is not None:
+            in_channels = self.backbone.channels[config.auxiliary.stage]
+            self.auxiliary_head = AuxiliaryHead(in_channels, config.num_classes, config.auxiliary)
+
+    def forward(self, image: Tensor, *, auxiliary: bool = True) -> CCNetOutput:
+        """Segment `image` (B, 3, H, W), RGB, 0-255, uint8 or floating.
+
+        `auxiliary=False` leaves the auxiliary head out. Raises PictureError for another shape.
+        """
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise PictureError(f"Expected pictures (B, 3, H, W), got {tuple(image.shape)}.")
+        features = self.backbone(self.normalise(image).to(self.dtype))
+        auxiliary_logits = None
+        if auxiliary and self.auxiliary_head is not None and self.config.auxiliary is not None:
+            auxiliary_logits = self.auxiliary_head(features[self.config.auxiliary.stage])
+        return CCNetOutput(self.head(features[-1]), auxiliary_logits)
+
+    def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.config.align_corners)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating dtype of the weights."""
+        return cast(torch.dtype, self.head.classify.get_submodule("conv").weight.dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return cast(torch.device, self.head.classify.get_submodule("conv").weight.device)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | CCNetConfig,
+        *,
+        num_classes: int | None = None,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        recurrence: int | None = None,
+        backbone_weights: str | Path | None = None,
+    ) -> "CCNet":
+        """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
+
+        `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
+        steps (0 leaves attention out). `backbone_weights` is a safetensors file with the backbone's tensors.
+        Raises ConfigError for an unknown name, with the nearest ones.
+        """
+        if isinstance(config, str):
+            config = zoo.load_config(config)
+        config = config.with_classes(num_classes, classes, palette)
+        if recurrence is not None:
+            config = config.with_recurrence(recurrence)
+        model = cls(config)
+        if backbone_weights is not None:
+            hub.load_tensors(model.backbone, backbone_weights)
+        return model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        num_classes: int | None = None,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+    ) -> "CCNet":
+        """Load a weights folder, or one from the Hub by "org/name", in evaluation mode.
+
+        `num_classes` or `classes` that differ from the folder's start the classifiers anew. Loading is strict: a
+        missing, surplus or misshapen tensor raises WeightsError, which names the file and the tensor.
+        """
+        folder = hub.find_folder(
+            source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        stored = hub.read_config(folder)
+        model = cls(stored.with_classes(num_classes, classes, palette))
+        fresh = CLASSIFIERS if model.config.num_classes != stored.num_classes else ()
+        hub.load_tensors(model, folder / hub.WEIGHTS_FILE, leave_out=fresh)
+        return model.eval()
+
+    def save_pretrained(
+        self, folder: str | Path, *, metrics: dict[str, float] | None = None, datasets: Sequence[str] = ()
+    ) -> None:
+        """Write a weights folder: config.json, model.safetensors, preprocessor_config.json and a model card.
+
+        `metrics` (for example `{"miou": 0.506}`) and `datasets` go into the card. An older folder is replaced whole.
+        """
+        hub.save_folder(folder, self.config, self.state_dict(), metrics=metrics or {}, datasets=datasets)
+
+
+CLASSIFIERS = ("head.classify.", "auxiliary_head.classify.")
+"""Where the tensors are whose shape depends on the number of classes."""

@@ -1,0 +1,89 @@
+"""From a file or array to the uint8 tensor that the model takes, and the normalisation inside the model."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor, nn
+
+from ccnet_core.config import PixelStatistics
+from ccnet_core.errors import PictureError
+
+Picture = Union[str, Path, Image.Image, NDArray[np.uint8], Tensor]
+"""A path, a Pillow image, a uint8 array (H, W, 3) RGB or a uint8 tensor (3, H, W) RGB."""
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """Read a file as RGB, turned as its EXIF orientation says. Raises PictureError that names the file."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns before it refuses; both mean the same to the user.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError:
+        raise PictureError(f"{path}: there is no such file.") from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{path}: not a picture that Pillow can read. Convert it to PNG or JPEG.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels. Cut it into smaller pictures.") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PictureError(f"{path}: damaged or unreadable ({error}). Fetch or export the file again.") from error
+
+
+def to_tensor(picture: Picture) -> Tensor:
+    """Return `picture` as a uint8 tensor (3, H, W), RGB, 0-255. Raises PictureError for any other shape or type."""
+    if isinstance(picture, str | Path):
+        picture = read_picture(picture)
+    if isinstance(picture, Image.Image):
+        picture = np.array(picture.convert("RGB"))
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise PictureError(f"An array must be uint8 (H, W, 3) RGB, got {picture.dtype} {picture.shape}.")
+        picture = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    if not isinstance(picture, Tensor):
+        raise PictureError(f"Expected a path, a Pillow image, an array or a tensor, got {type(picture).__name__}.")
+    if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] != 3:
+        raise PictureError(f"A tensor must be uint8 (3, H, W) RGB, got {picture.dtype} {tuple(picture.shape)}.")
+    if 0 in picture.shape:
+        raise PictureError(f"The picture is empty: {tuple(picture.shape)}.")
+    return picture
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std in float32, whatever the dtype of the model.
+
+    `mean` and `std` are buffers that follow the model's device. They are not in its state dict, and they keep float32
+    when the model is cast: half precision would move the mean by a hundredth of a grey level.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, pixels: PixelStatistics) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self.register_buffer("mean", _per_channel(pixels.mean), persistent=False)
+        self.register_buffer("std", _per_channel(pixels.std), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB, 0-255, any dtype -> float32, in the channel order of the statistics."""
+        if self.pixels.channel_order == "bgr":
+            image = image.flip(1)
+        return (image.float() - self.mean) / self.std
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Normalise":
+        super()._apply(fn, recurse)
+        self.mean = _per_channel(self.pixels.mean).to(self.mean.device)
+        self.std = _per_channel(self.pixels.std).to(self.std.device)
+        return self
+
+
+def _per_channel(values: tuple[float, float, float]) -> Tensor:
+    # On the CPU even under `with torch.device("meta")`, so that a meta model holds its statistics once materialised.
+    return torch.tensor(values, dtype=torch.float32, device="cpu").view(1, 3, 1, 1)

@@ -1,0 +1,102 @@
+"""Pictures of results: colours per class, overlays, comparisons and attention. Arrays are uint8 (H, W, 3) RGB."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ccnet_core import files
+from ccnet_core.config import Colour
+
+Array = NDArray[np.uint8]
+
+GAP = 4
+"""Pixels of white between pictures that stand side by side."""
+
+
+def colour_labels(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Array:
+    """Paint `labels` (H, W) in the colours of `palette`; labels beyond it, such as 255 (ignored), are black."""
+    table = np.zeros((max(256, int(labels.max(initial=0)) + 1), 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[labels]
+
+
+def overlay(picture: Array, labels: NDArray[np.integer], palette: Sequence[Colour], opacity: float = 0.5) -> Array:
+    """Lay the class colours over `picture`; `opacity` is from 0 (picture only) to 1 (colours only)."""
+    blended = picture * (1 - opacity) + colour_labels(labels, palette) * opacity
+    return blended.round().astype(np.uint8)
+
+
+def label_png(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Image.Image:
+    """Return a palette picture whose pixel values are the classes, as Pascal VOC stores labels."""
+    if labels.dtype != np.uint8:
+        return Image.fromarray(labels.astype(np.int32), mode="I")
+    image = Image.fromarray(labels, mode="P")
+    image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    return image
+
+
+def side_by_side(
+    picture: Array, truth: NDArray[np.integer], prediction: NDArray[np.integer], palette: Sequence[Colour]
+) -> Array:
+    """Return picture, truth and prediction in one row. Ignored pixels of the truth are black."""
+    return beside([picture, colour_labels(truth, palette), colour_labels(prediction, palette)])
+
+
+def beside(pictures: Sequence[Array]) -> Array:
+    """Put pictures of one height in a row, a few white pixels apart."""
+    gap = np.full((len(pictures[0]), GAP, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (picture, gap)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def stack(rows: Sequence[Array]) -> Array:
+    """Put rows of pictures under each other, padded with white to the widest."""
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate(padded)[:-GAP]
+
+
+def attention_picture(
+    picture: Array, point: tuple[int, int], maps: Sequence[NDArray[np.float32]], smallest_width: int = 256
+) -> Array:
+    """Return the picture with a cross at `point` = (x, y), then the picture under each attention map as heat.
+
+    `maps` are (h, w) as :func:`ccnet_core.attention_map` gives them. A small picture is enlarged to `smallest_width`
+    by a whole factor, so that single positions can be told apart.
+    """
+    factor = max(1, -(-smallest_width // picture.shape[1]))
+    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    x, y = (int((coordinate + 0.5) * factor) for coordinate in point)
+    return beside([_mark(array, x, y) for array in (picture, *(_heat(picture, map_) for map_ in maps))])
+
+
+def _heat(picture: Array, weights: NDArray[np.float32]) -> Array:
+    """Blend a grey `picture` with `weights` (h, w), black to red to yellow to white; the strongest weight is white."""
+    size = (picture.shape[1], picture.shape[0])
+    # The square root shows weak weights too; the maps are for the eye, the numbers are in the array.
+    strength = np.sqrt(weights / max(float(weights.max()), 1e-12)).astype(np.float32)
+    strength = np.asarray(Image.fromarray(strength).resize(size, Image.Resampling.NEAREST))
+    heat = np.clip(np.stack([3 * strength, 3 * strength - 1, 3 * strength - 2], -1), 0, 1) * 255
+    grey = picture.mean(-1, keepdims=True)
+    return (0.35 * grey + 0.65 * heat).round().astype(np.uint8)
+
+
+def _mark(picture: Array, x: int, y: int) -> Array:
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        draw.line([(x - 7, y), (x + 7, y)], fill=colour, width=width)
+        draw.line([(x, y - 7), (x, y + 7)], fill=colour, width=width)
+    return np.asarray(image)
+
+
+def write_png(path: str | Path, picture: Array | Image.Image) -> None:
+    """Write a PNG beside its place and rename it."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    files.write_bytes(path, buffer.getvalue())

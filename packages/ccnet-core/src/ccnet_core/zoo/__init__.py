@@ -1,0 +1,55 @@
+"""The models by name: `models.yaml` says what each one is, `labels.yaml` the classes of its dataset."""
+
+import functools
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from ccnet_core import strict
+from ccnet_core.config import CCNetConfig
+from ccnet_core.errors import ConfigError, nearest
+
+
+def list_models() -> list[str]:
+    """Return the names of all models: the 16 published by mmsegmentation, then small ones without weights."""
+    models = _read("models.yaml")
+    return [*models["published"], *models["unpublished"]]
+
+
+def load_config(name: str) -> CCNetConfig:
+    """Return the configuration of the model `name`. Raises ConfigError, with the nearest names, if there is none."""
+    models = _read("models.yaml")
+    if name in models["published"]:
+        mapping = _published(models, name)
+    elif name in models["unpublished"]:
+        mapping = {**models["unpublished"][name], **_labels("cityscapes")}
+    else:
+        raise ConfigError(f"There is no model {name!r}.{nearest(name, list_models())}")
+    mapping["backbone"] = models["backbones"][mapping["backbone"]]
+    return strict.from_mapping(CCNetConfig, {"name": name, **mapping}, where=f"zoo: {name}")
+
+
+def _published(models: dict[str, Any], name: str) -> dict[str, Any]:
+    entry = dict(models["published"][name])
+    settings = dict(models["settings"][entry["settings"]])
+    labels, crop = settings.pop("labels"), settings.pop("crop")
+    figures = {key: entry[key] for key in ("iterations", "miou", "miou_ms_flip", "checkpoint")}
+    return {
+        "backbone": entry["backbone"],
+        "auxiliary": {},
+        "published": {"dataset": labels, "crop": crop, **figures},
+        **settings,
+        **_labels(labels),
+    }
+
+
+def _labels(dataset: str) -> dict[str, Any]:
+    entries = _read("labels.yaml")[dataset]
+    return {"classes": [name for name, _ in entries], "palette": [colour for _, colour in entries]}
+
+
+@functools.cache
+def _read(file: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(files(__package__).joinpath(file).read_text("utf-8"))
+    return content
