@@ -55,5 +55,7 @@ def _result(metrics: Mapping[str, float], dataset: str) -> dict[str, Any]:
     return {
         "task": {"type": "image-segmentation", "name": "Semantic segmentation"},
         "dataset": {"type": dataset, "name": dataset},
-        "metrics": [{"type": METRIC_NAMES.get(name, name), "value": round(value, 6)} for name, value in metrics.items()],
+        "metrics": [
+            {"type": METRIC_NAMES.get(name, name), "value": round(value, 6)} for name, value in metrics.items()
+        ],
     }

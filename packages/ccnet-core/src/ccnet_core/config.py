@@ -104,7 +104,7 @@ class InferencePlan:
             raise ConfigError(f"inference: resize must be None or 'plan', got {self.resize!r}.")
         if self.mode == "slide" and not (self.crop and self.stride):
             raise ConfigError("inference: mode 'slide' needs crop=(height, width) and stride=(height, width).")
-        if self.crop and self.stride and any(step < 1 or step > size for step, size in zip(self.stride, self.crop)):
+        if self.crop and self.stride and not all(1 <= self.stride[axis] <= self.crop[axis] for axis in (0, 1)):
             raise ConfigError(f"inference: stride {self.stride} must be from 1 to crop {self.crop}.")
         if not self.scales or min(self.scales) <= 0:
             raise ConfigError(f"inference: scales must be positive, got {self.scales}.")
@@ -145,6 +145,8 @@ class CCNetConfig:
             raise ConfigError(f"{self.name}: a model needs at least one class.")
         if len(self.palette) != len(self.classes):
             raise ConfigError(f"{self.name}: {len(self.classes)} classes but {len(self.palette)} palette colours.")
+        if len(set(self.classes)) != len(self.classes):
+            raise ConfigError(f"{self.name}: two classes have the same name.")
         if any(not 0 <= value <= 255 for colour in self.palette for value in colour):
             raise ConfigError(f"{self.name}: palette values must be from 0 to 255.")
         if self.auxiliary is not None and not 0 <= self.auxiliary.stage < len(self.backbone.depths):

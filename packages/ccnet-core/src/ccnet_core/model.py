@@ -17,6 +17,7 @@ from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import PictureError
 from ccnet_core.heads import AuxiliaryHead, CrissCrossHead
 from ccnet_core.preprocess import Normalise
+from ccnet_core.rcca import CrissCrossAttention
 from ccnet_core.resnet import ResNet
 
 
@@ -60,6 +61,12 @@ class CCNet(nn.Module):
     def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.config.align_corners)
+
+    def use_attention(self, backend: str | None) -> None:
+        """Ask for an attention backend by name; None chooses automatically. See `ccnet doctor` for what there is."""
+        for module in self.modules():
+            if isinstance(module, CrissCrossAttention):
+                module.backend = backend
 
     @property
     def dtype(self) -> torch.dtype:

@@ -81,14 +81,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def _scores(model: CCNet, picture: Tensor, plan: InferencePlan) -> Tensor:
     """(1, 3, H, W) uint8 -> (K, H, W): logits of the only view, or the mean softmax of several."""
-    size = (picture.shape[2], picture.shape[3])
-    views = [(view_size(size, scale, plan), mirrored) for scale in plan.scales for mirrored in (False, True)[: 1 + plan.flip]]
+    size = picture_size(picture)
+    views = [
+        (view_size(size, scale, plan), mirrored) for scale in plan.scales for mirrored in (False, True)[: 1 + plan.flip]
+    ]
     if len(views) == 1:
         return _view_logits(model, picture, *views[0], plan)[0]
     total = torch.zeros(1, model.config.num_classes, *size, device=picture.device)
     for view in views:
         total += _view_logits(model, picture, *view, plan).float().softmax(1)
     return total[0] / len(views)
+
+
+def picture_size(pictures: Tensor) -> tuple[int, int]:
+    """Return (height, width) of (B, C, H, W)."""
+    return pictures.shape[2], pictures.shape[3]
 
 
 def view_size(size: tuple[int, int], scale: float, plan: InferencePlan) -> tuple[int, int]:
@@ -109,26 +116,27 @@ def _view_logits(model: CCNet, picture: Tensor, size: tuple[int, int], mirrored:
     view = view.flip(3) if mirrored else view
     logits = _slide(model, view, plan) if plan.mode == "slide" else _whole(model, view)
     logits = logits.flip(3) if mirrored else logits
-    return logits if logits.shape[2:] == picture.shape[2:] else model.resize_logits(logits, tuple(picture.shape[2:]))
+    original = picture_size(picture)
+    return logits if picture_size(logits) == original else model.resize_logits(logits, original)
 
 
 def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear without antialiasing, rounded to bytes, as OpenCV does it for mmsegmentation."""
-    if tuple(picture.shape[2:]) == size:
+    if picture_size(picture) == size:
         return picture
     resized = F.interpolate(picture.float(), size=size, mode="bilinear", align_corners=False)
     return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def _whole(model: CCNet, view: Tensor) -> Tensor:
-    return model.resize_logits(model(view, auxiliary=False).logits, tuple(view.shape[2:]))
+    return model.resize_logits(model(view, auxiliary=False).logits, picture_size(view))
 
 
 def _slide(model: CCNet, view: Tensor, plan: InferencePlan) -> Tensor:
     """Return the mean of the logits of all windows that cover a pixel."""
     total = torch.zeros(1, model.config.num_classes, *view.shape[2:], device=view.device)
     count = torch.zeros(1, 1, *view.shape[2:], device=view.device)
-    for rows, columns in windows(tuple(view.shape[2:]), plan):
+    for rows, columns in windows(picture_size(view), plan):
         total[..., rows, columns] += _whole(model, view[..., rows, columns])
         count[..., rows, columns] += 1
     return total / count

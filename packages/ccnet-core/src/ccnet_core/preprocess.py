@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from ccnet_core.config import PixelStatistics
 from ccnet_core.errors import PictureError
 
-Picture = Union[str, Path, Image.Image, NDArray[np.uint8], Tensor]
+Picture = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """A path, a Pillow image, a uint8 array (H, W, 3) RGB or a uint8 tensor (3, H, W) RGB."""
 
 
@@ -31,7 +30,9 @@ def read_picture(path: str | Path) -> Image.Image:
     except UnidentifiedImageError:
         raise PictureError(f"{path}: not a picture that Pillow can read. Convert it to PNG or JPEG.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels. Cut it into smaller pictures.") from None
+        raise PictureError(
+            f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels. Cut it into smaller pictures."
+        ) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"{path}: damaged or unreadable ({error}). Fetch or export the file again.") from error
 
@@ -78,7 +79,7 @@ class Normalise(nn.Module):
         return (image.float() - self.mean) / self.std
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Normalise":
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.mean = _per_channel(self.pixels.mean).to(self.mean.device)
         self.std = _per_channel(self.pixels.std).to(self.std.device)
         return self

@@ -23,9 +23,7 @@ class CrissCrossAttention(nn.Module):
     Raises ConfigError if `channels` is not a multiple of `reduction`.
     """
 
-    def __init__(
-        self, channels: int, *, reduction: int = 8, gamma: float = 0.0, backend: str | None = None
-    ) -> None:
+    def __init__(self, channels: int, *, reduction: int = 8, gamma: float = 0.0, backend: str | None = None) -> None:
         super().__init__()
         if channels < reduction or channels % reduction:
             raise ConfigError(f"channels {channels} must be a multiple of reduction {reduction}.")

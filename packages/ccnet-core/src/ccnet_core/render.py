@@ -21,7 +21,8 @@ def colour_labels(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Arr
     """Paint `labels` (H, W) in the colours of `palette`; labels beyond it, such as 255 (ignored), are black."""
     table = np.zeros((max(256, int(labels.max(initial=0)) + 1), 3), np.uint8)
     table[: len(palette)] = palette
-    return table[labels]
+    painted: Array = table[labels]
+    return painted
 
 
 def overlay(picture: Array, labels: NDArray[np.integer], palette: Sequence[Colour], opacity: float = 0.5) -> Array:
@@ -31,11 +32,17 @@ def overlay(picture: Array, labels: NDArray[np.integer], palette: Sequence[Colou
 
 
 def label_png(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Image.Image:
-    """Return a palette picture whose pixel values are the classes, as Pascal VOC stores labels."""
+    """Return a picture whose pixel values are the classes: with palette, as Pascal VOC stores labels, if uint8.
+
+    Other labels become 16 bit grey.
+    """
     if labels.dtype != np.uint8:
-        return Image.fromarray(labels.astype(np.int32), mode="I")
+        return Image.fromarray(labels.astype(np.uint16))
     image = Image.fromarray(labels, mode="P")
-    image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    # All 256 entries: Pillow stores only as many bits a pixel as the palette needs, and 255 would not fit.
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette[:256]
+    image.putpalette(table.tobytes())
     return image
 
 
@@ -82,7 +89,8 @@ def _heat(picture: Array, weights: NDArray[np.float32]) -> Array:
     strength = np.asarray(Image.fromarray(strength).resize(size, Image.Resampling.NEAREST))
     heat = np.clip(np.stack([3 * strength, 3 * strength - 1, 3 * strength - 2], -1), 0, 1) * 255
     grey = picture.mean(-1, keepdims=True)
-    return (0.35 * grey + 0.65 * heat).round().astype(np.uint8)
+    blended: Array = (0.35 * grey + 0.65 * heat).round().astype(np.uint8)
+    return blended
 
 
 def _mark(picture: Array, x: int, y: int) -> Array:

@@ -16,14 +16,14 @@ def attention_weights(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     the weight of (i, x), respectively of (y, i). `column` is 0 at i == y, because the position itself is counted in
     its row. Both together sum to 1. There is no 1/sqrt(D), as in the paper.
     """
-    height, width = query.shape[-2:]
+    height = query.shape[-2]
     column = torch.einsum("bdyx,bdix->byxi", query, key)
     row = torch.einsum("bdyx,bdyi->byxi", query, key)
     position = torch.arange(height, device=query.device)
     itself = position[:, None, None] == position[None, None, :]
     column = column.masked_fill(itself, float("-inf"))
     weights = torch.cat([column, row], dim=-1).softmax(dim=-1)
-    return weights.split([height, width], dim=-1)  # type: ignore[return-value]
+    return weights[..., :height], weights[..., height:]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class TorchBackend:
     """The attention backend made of torch operations."""
 
     name = "torch"
-    version = torch.__version__
+    version = str(torch.__version__)
     api_version = API_VERSION
     priority = 0
 

@@ -1,0 +1,7 @@
+"""`python -m ccnet_core` is the command `ccnet`."""
+
+import sys
+
+from ccnet_core.cli import main
+
+sys.exit(main())

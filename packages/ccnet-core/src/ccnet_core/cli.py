@@ -1,0 +1,133 @@
+"""The command `ccnet`: predict, attend, models, doctor."""
+
+import argparse
+import dataclasses
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ccnet_core import __version__, attention_backends, attention_map, list_models, predict, render
+from ccnet_core.errors import CCNetError
+from ccnet_core.model import CCNet
+from ccnet_core.preprocess import to_tensor
+from ccnet_core.zoo import load_config
+
+TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""The scales of the published multi-scale figures."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code. A mistake of the user is one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (CCNetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ccnet", description="Semantic segmentation with criss-cross attention.")
+    parser.add_argument("--version", action="version", version=f"ccnet-core {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("predict", help="segment pictures: an overlay and a label PNG for each")
+    command.add_argument("pictures", nargs="+", metavar="PICTURE")
+    _add_model_options(command)
+    command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder of the results (default: .)")
+    command.add_argument("--tta", action="store_true", help="average six scales and their mirror images")
+    command.set_defaults(run=_predict)
+
+    command = commands.add_parser("attend", help="draw what a pixel looks at, after one step and after two")
+    command.add_argument("picture", metavar="PICTURE")
+    _add_model_options(command)
+    command.add_argument("--point", required=True, type=_point, metavar="X,Y", help="the pixel, from 0, x to the right")
+    command.add_argument("--out", type=Path, metavar="FILE", help="the PNG to write (default: NAME_attention.png)")
+    command.set_defaults(run=_attend)
+
+    commands.add_parser("models", help="list the models of the zoo").set_defaults(run=_models)
+    commands.add_parser("doctor", help="versions, devices and attention backends").set_defaults(run=_doctor)
+    return parser
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", required=True, metavar="FOLDER_OR_ID", help="weights folder or Hub name")
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    command.add_argument("--backend", metavar="NAME", help="attention backend; `ccnet doctor` lists them")
+
+
+def _point(text: str) -> tuple[int, int]:
+    try:
+        x, y = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected X,Y with two whole numbers, got {text!r}") from None
+    return x, y
+
+
+def _load(options: argparse.Namespace) -> CCNet:
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise CCNetError("--device cuda: torch finds no CUDA device here. Use --device cpu.")
+    model = CCNet.from_pretrained(options.model).to(options.device)
+    model.use_attention(options.backend)
+    return model
+
+
+def _predict(options: argparse.Namespace) -> None:
+    model = _load(options)
+    plan = model.config.inference
+    if options.tta:
+        plan = dataclasses.replace(plan, scales=TTA_SCALES, flip=True)
+    for path in options.pictures:
+        picture = to_tensor(path)
+        labels = predict(model, picture, plan=plan).labels
+        stem = options.out / Path(path).stem
+        overlay = render.overlay(picture.permute(1, 2, 0).numpy(), labels, model.config.palette)
+        render.write_png(f"{stem}_overlay.png", overlay)
+        render.write_png(f"{stem}_labels.png", render.label_png(labels, model.config.palette))
+        print(f"{path} -> {stem}_overlay.png, {stem}_labels.png")
+
+
+def _attend(options: argparse.Namespace) -> None:
+    model = _load(options)
+    picture = to_tensor(options.picture)
+    steps = range(1, min(2, model.config.head.recurrence) + 1)
+    maps = [attention_map(model, picture, point=options.point, recurrence=step) for step in steps]
+    out = options.out or Path(f"{Path(options.picture).stem}_attention.png")
+    render.write_png(out, render.attention_picture(picture.permute(1, 2, 0).numpy(), options.point, maps))
+    print(f"{options.picture} -> {out} (the picture, then {len(maps)} steps of attention)")
+
+
+def _models(options: argparse.Namespace) -> None:  # noqa: ARG001
+    print(f"{'model':46} {'dataset':11} {'crop':>9} {'mIoU':>6} {'ms+flip':>7}  checkpoint")
+    for name in list_models():
+        figures = load_config(name).published
+        if figures is None:
+            print(f"{name:46} {'-':11} {'-':>9} {'-':>6} {'-':>7}  random weights only")
+            continue
+        crop = f"{figures.crop[0]}x{figures.crop[1]}"
+        scores = f"{figures.miou:6.2f} {figures.miou_ms_flip or float('nan'):7.2f}"
+        print(f"{name:46} {figures.dataset:11} {crop:>9} {scores}  {figures.checkpoint}")
+
+
+def _doctor(options: argparse.Namespace) -> None:  # noqa: ARG001
+    import torch
+
+    print(f"ccnet-core {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    print(f"devices: cpu{''.join(f', cuda:{index} ({name})' for index, name in enumerate(names))}")
+    print("attention backends, the first that serves a call is chosen:")
+    for row in attention_backends():
+        state = "usable" if row.usable else "not usable"
+        reason = f"; {row.reason}" if row.reason else ""
+        print(f"  {row.name} {row.version} (interface {row.api_version}): {state}{reason}")
+    if not any(row.name != "torch" for row in attention_backends()):
+        print('  for fused CUDA kernels: python -m pip install "ccnet-core[kernels]"')

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ccnet_core as ccnet
+from ccnet_core.config import PixelStatistics
+from ccnet_core.preprocess import Normalise, read_picture, to_tensor
+
+
+def test_path_image_array_and_tensor_give_the_same_tensor(picture, tmp_path):
+    path = tmp_path / "bild ä.png"
+    Image.fromarray(picture).save(path)
+    expected = torch.from_numpy(picture).permute(2, 0, 1)
+    for form in (path, str(path), Image.fromarray(picture), picture, picture[:, ::-1][:, ::-1], expected):
+        assert torch.equal(to_tensor(form), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_other_modes_become_rgb(picture, tmp_path, mode):
+    Image.fromarray(picture).convert(mode).save(tmp_path / "a.tif")
+    assert to_tensor(tmp_path / "a.tif").shape == (3, 37, 51)
+
+
+def test_exif_orientation_is_applied(picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    assert to_tensor(tmp_path / "a.png").shape == (3, 51, 37)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file"),
+        (b"", "not a picture that Pillow can read"),
+        (b"these are words", "not a picture that Pillow can read"),
+        ("truncated", "damaged or unreadable"),
+    ],
+)
+def test_bad_file_is_named(picture, tmp_path, content, message):
+    path = tmp_path / "bad.png"
+    if content == "truncated":
+        Image.fromarray(picture).save(path)
+        content = path.read_bytes()[:2000]
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ccnet.PictureError, match=f"bad.png: .*{message}"):
+        read_picture(path)
+
+
+def test_decompression_bomb_is_refused(picture, tmp_path, monkeypatch):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ccnet.PictureError, match="more than 1000 pixels"):
+        read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"uint8 \(H, W, 3\) RGB, got uint8 \(4, 4\)"),
+        (np.zeros((4, 4, 3)), r"got float64 \(4, 4, 3\)"),
+        (torch.zeros(3, 4, 4), r"uint8 \(3, H, W\) RGB, got torch.float32"),
+        (torch.zeros(4, 4, 3, dtype=torch.uint8), r"got torch.uint8 \(4, 4, 3\)"),
+        (torch.zeros(3, 0, 4, dtype=torch.uint8), "empty"),
+        (17, "got int"),
+    ],
+)
+def test_wrong_shape_or_type_is_named(picture, message):
+    with pytest.raises(ccnet.PictureError, match=message):
+        to_tensor(picture)
+
+
+def test_bgr_statistics_turn_the_channels():
+    normalise = Normalise(PixelStatistics(mean=(1, 2, 3), std=(1, 1, 2), channel_order="bgr"))
+    rgb = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1)
+    assert normalise(rgb).flatten().tolist() == [29.0, 18.0, 3.5]
+    assert "mean" not in normalise.state_dict()

@@ -1,0 +1,39 @@
+import pytest
+
+import ccnet_core as ccnet
+from ccnet_core.zoo import load_config
+
+
+def test_sixteen_published_models_come_first():
+    names = ccnet.list_models()
+    assert len(names) == len(set(names)) == 19
+    published = [load_config(name).published for name in names]
+    assert all(published[:16])
+    assert published[16:] == [None] * 3
+
+
+@pytest.mark.parametrize("name", ccnet.list_models())
+def test_every_model_can_be_described_and_has_its_datasets_classes(name):
+    config = load_config(name)
+    classes = {"cityscapes": 19, "ade20k": 150, "voc12aug": 21}
+    dataset = config.published.dataset if config.published else "cityscapes"
+    assert config.num_classes == classes[dataset]
+
+
+def test_769_models_slide_and_align_corners():
+    config = load_config("ccnet_r101-d8_4xb2-80k_cityscapes-769x769")
+    assert config.align_corners
+    assert config.inference == ccnet.InferencePlan(
+        mode="slide", crop=(769, 769), stride=(513, 513), base_scale=(2049, 1025)
+    )
+
+
+def test_published_figures_are_those_of_the_models_page():
+    figures = load_config("ccnet_r50-d8_4xb2-80k_cityscapes-769x769").published
+    assert (figures.miou, figures.miou_ms_flip, figures.iterations) == (79.29, 81.08, 80000)
+    assert figures.checkpoint.endswith("-73eed8ca.pth")
+
+
+def test_unknown_model_lists_the_nearest_names():
+    with pytest.raises(ccnet.ConfigError, match=r"no model 'ccnet_r18'.*Did you mean 'ccnet_r18-d8'"):
+        load_config("ccnet_r18")
