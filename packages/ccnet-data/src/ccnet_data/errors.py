@@ -1,0 +1,24 @@
+"""The errors of ccnet_data. Every message names what was wrong, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DataError(ValueError):
+    """A dataset, an option, a file or a sample is wrong; the text says which and how to mend it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean ...?" with up to three names close to `name`, or the list of known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f" Did you mean {' or '.join(repr(match) for match in close)}?"
+    return f" Known: {', '.join(names) or 'none'}."
+
+
+def enumerate_some(items: Iterable[object], limit: int = 5) -> str:
+    """Return the first `limit` items separated by commas, and how many more there are."""
+    texts = [str(item) for item in items]
+    shown = ", ".join(texts[:limit])
+    return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"

@@ -1,0 +1,94 @@
+"""Files for the tests to read: pictures, label maps, folders, and the place of the CamVid data."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+
+def encode(array: np.ndarray, file_format: str = "PNG", **options: object) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(array).save(stream, format=file_format, **options)
+    return stream.getvalue()
+
+
+def write_png(width: int, height: int, depth: int, colour_type: int, rows: list[bytes]) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def png() -> Callable[..., bytes]:
+    """Encodes an array as PNG, or as `file_format`."""
+    return encode
+
+
+@pytest.fixture
+def raw_png() -> Callable[..., bytes]:
+    """Builds a PNG of any bit depth and colour type from packed rows, which Pillow cannot write."""
+    return write_png
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Writes pairs of a 4x6 picture and label, both filled with their number, below images/ and labels/."""
+
+    def make(stems: list[str], split: str = "", suffix: str = ".png") -> Path:
+        for number, stem in enumerate(stems):
+            for kind, array, ending in (
+                ("images", np.full((4, 6, 3), number, np.uint8), suffix),
+                ("labels", np.full((4, 6), number, np.uint8), ".png"),
+            ):
+                file = tmp_path / kind / split / f"{stem}{ending}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(file)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def arrow_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Points the cache of Hugging Face datasets at a folder of the test."""
+    import datasets
+
+    cache = tmp_path / "arrow-cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    return cache
+
+
+@pytest.fixture
+def camvid_mini() -> Path:
+    """The folder with train.parquet and val.parquet of CamVid at 240x180; tests skip without it."""
+    folder = SHARED_DATA / "camvid-mini"
+    if not (folder / "train.parquet").is_file():
+        pytest.skip(f"CamVid is not redistributable and not at {folder}")
+    return folder
+
+
+@pytest.fixture
+def camvid_classes() -> list[str]:
+    return [
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign_symbol",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ]

@@ -1,0 +1,141 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from ccnet_data.cli import main, parse_options, parse_value
+from ccnet_data.errors import DataError
+
+
+def run(*arguments, cwd=None):
+    command = [sys.executable, "-W", "error", "-m", "ccnet_data", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "COLUMNS": "80"})
+
+
+def test_list_prints_datasets_and_their_options():
+    result = run("list")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "beacon: Generated" in result.stdout
+    assert "length=2000" in result.stdout
+
+
+def test_version_is_printed():
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, "ccnet-data 0.1.0\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "ccnet_data", "list"]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=buffered)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "becon"], "Did you mean 'beacon'?"),
+        (["info", "folder", "--root", "nowhere", "classes=a,b"], "nowhere"),
+        (["paint"], "invalid choice: 'paint'"),
+    ],
+)
+def test_a_fault_is_one_line_and_exit_code_2(arguments, message, tmp_path):
+    result = run(*arguments, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["list", "beacon"],
+        ["info", "beacon", "--lenght", "3"],
+        ["preview", "beacon"],
+        ["preview", "beacon", "--out", "a.png", "--count", "0"],
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("option", ["length", "=3", "length=x", "length=3 length=4"])
+def test_a_wrong_option_is_an_error(option, capsys):
+    assert main(["info", "beacon", *option.split()]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_info_prints_size_classes_and_colours(capsys):
+    assert main(["info", "beacon", "length=20", "--split", "val", "size=48"]) == 0
+    printed = capsys.readouterr().out
+    assert "beacon, split val: 20 samples" in printed
+    assert "48x48" in printed
+    assert "#dc3c3c  square of red" in printed
+
+
+def test_stats_prints_pixels_share_and_weight(make_folder, capsys):
+    root = make_folder(["a", "b"])
+    assert main(["stats", "folder", "--root", str(root), "classes=first,second,third"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["pixels", "share", "weight", "class"],
+        ["24", "50.0000%", "1.414", "first"],
+        ["24", "50.0000%", "1.414", "second"],
+        ["0", "0.0000%", "0.000", "third"],
+    ]
+
+
+def test_preview_writes_a_picture_and_prints_its_name(tmp_path, capsys):
+    file = tmp_path / "sheet.png"
+    assert main(["preview", "beacon", "length=4", "--out", str(file), "--count", "2"]) == 0
+    assert capsys.readouterr().out == f"{file}\n"
+    with Image.open(file) as sheet:
+        assert sheet.format == "PNG"
+
+
+def test_a_damaged_file_is_one_line(make_folder, capsys):
+    root = make_folder(["a"])
+    (root / "images" / "a.png").write_bytes(b"")
+    assert main(["info", "folder", "--root", str(root), 'classes=["one"]']) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path, capsys):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert main(["preview", "beacon", "length=1", "--out", str(tmp_path / "file" / "sheet.png")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("20", 20),
+        ("true", True),
+        ("road", "road"),
+        ("road,sky", ["road", "sky"]),
+        ('["a,b"]', ["a,b"]),
+        ("", ""),
+        ("data/a.parquet", "data/a.parquet"),
+    ],
+)
+def test_values_are_json_or_lists_or_texts(text, value):
+    assert parse_value(text) == value
+
+
+def test_options_split_at_the_first_equals_sign():
+    assert parse_options(["root=a=b", "size=3"]) == {"root": "a=b", "size": 3}
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(DataError, match="'size' is given twice"):
+        parse_options(["size=3", "size=4"])

@@ -1,0 +1,119 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ccnet_data.errors import DataError
+from ccnet_data.registry import load
+from ccnet_data.testing import check_dataset, check_sample
+
+
+@pytest.fixture
+def beacon():
+    return load("beacon", split="train", length=3)
+
+
+class Changed:
+    """A conforming dataset but for `changes`: attributes, or a function from sample to sample as `sample`."""
+
+    def __init__(self, dataset, **changes):
+        self._dataset, self._sample = dataset, changes.pop("sample", lambda sample: sample)
+        for name in ("api_version", "task", "classes", "palette", "ignore_index", "flip_pairs"):
+            setattr(self, name, changes.get(name, getattr(dataset, name)))
+
+    def __len__(self):
+        return len(self._dataset)
+
+    def __getitem__(self, index):
+        return self._sample(self._dataset[index])
+
+
+def test_a_conforming_dataset_passes(beacon):
+    check_dataset(Changed(beacon))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"api_version": 2}, "api_version is 2, not 1"),
+        ({"task": "edges"}, "task is 'edges'"),
+        ({"ignore_index": 0}, "ignore_index is 0"),
+        ({"classes": ("a", "a", "b", "c")}, "different names"),
+        ({"classes": ()}, "1 to 255"),
+        ({"palette": ((0, 0, 0),)}, "an RGB colour"),
+        ({"palette": ((0, 0, 256),) * 4}, "an RGB colour"),
+        ({"flip_pairs": ((1, 4),)}, "flip_pairs must name classes 0 to 3"),
+    ],
+)
+def test_wrong_attributes_are_named(beacon, changes, message):
+    with pytest.raises(DataError, match=message):
+        check_dataset(Changed(beacon, **changes))
+
+
+def test_missing_attributes_are_named(beacon):
+    dataset = Changed(beacon)
+    del dataset.palette
+    with pytest.raises(DataError, match="attributes are missing: palette"):
+        check_dataset(dataset)
+
+
+def test_a_dataset_without_samples_is_refused(beacon):
+    with pytest.raises(DataError, match="it holds no samples"):
+        check_dataset(replace(beacon, length=0))
+
+
+def test_an_endless_dataset_is_refused(beacon):
+    class Endless(Changed):
+        def __getitem__(self, index):
+            return super().__getitem__(index % 3)
+
+    with pytest.raises(DataError, match="past the end must raise IndexError"):
+        check_dataset(Endless(beacon))
+
+
+def test_random_samples_are_refused(beacon):
+    rng = np.random.default_rng(0)
+
+    def distorted(sample):
+        return {**sample, "image": rng.integers(0, 256, sample["image"].shape, np.uint8)}
+
+    with pytest.raises(DataError, match="Position 0 gave two different samples"):
+        check_dataset(Changed(beacon, sample=distorted))
+
+
+def test_samples_from_one_memory_are_refused(beacon):
+    kept = beacon[0]
+    with pytest.raises(DataError, match="the same memory twice"):
+        check_dataset(Changed(beacon, sample=lambda _: kept))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": ""}, "id must be a text"),
+        ({"id": 3}, "id must be a text"),
+        ({"image": None}, "image must be a uint8 array with 3 axes, not NoneType"),
+        ({"image": np.zeros((3, 64, 64), np.float32)}, "not float32 with 3"),
+        ({"label": np.zeros((1, 64, 64), np.uint8)}, "label must be a uint8 array with 2 axes, not uint8 with 3"),
+        ({"image": np.zeros((64, 64, 3), np.uint8)}, r"not \(3, H, W\) and \(H, W\)"),
+        ({"label": np.zeros((64, 63), np.uint8)}, r"not \(3, H, W\) and \(H, W\)"),
+        ({"image": np.zeros((3, 64, 64), np.uint8)[:, :, ::-1]}, "image must be C-contiguous and writable"),
+        ({"label": np.full((64, 64), 4, np.uint8)}, "label values 4 are outside the 4 classes"),
+    ],
+)
+def test_wrong_samples_are_named(beacon, changes, message):
+    with pytest.raises(DataError, match=message):
+        check_sample({**beacon[0], **changes}, beacon)
+
+
+def test_read_only_arrays_are_refused(beacon):
+    sample = beacon[0]
+    sample["label"].flags.writeable = False
+    with pytest.raises(DataError, match="label must be C-contiguous and writable"):
+        check_sample(sample, beacon)
+
+
+def test_something_else_than_a_dict_is_refused(beacon):
+    with pytest.raises(DataError, match=r"Sample of type SimpleNamespace .* must be a dict"):
+        check_sample(SimpleNamespace(), beacon)
