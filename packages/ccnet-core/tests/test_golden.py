@@ -80,6 +80,21 @@ def test_sliding_window_inference(model, stored, pictures, name):
     assert (result.labels == stored[f"{prefix}_pred"].squeeze()).mean() >= 0.999
 
 
+@pytest.mark.parametrize("name", ["noise", "struct"])
+def test_inference_on_a_picture_fitted_to_the_base_scale(model, stored, pictures, name):
+    plan = ccnet.InferencePlan(base_scale=(340, 170), resize="plan")
+    result = ccnet.predict(model, pictures[name], plan=plan, scores=True)
+    np.testing.assert_allclose(result.scores[:, ::7, ::7], stored[f"{name}/resize_logits_s7"].squeeze(), atol=1e-3)
+    assert (result.labels == stored[f"{name}/resize_pred"].squeeze()).mean() >= 0.999
+
+
+def test_inference_at_six_scales_with_mirror_images(model, stored, fill):
+    picture = np.ascontiguousarray(fill.image_struct(117, 150)[..., ::-1])
+    result = ccnet.predict(model, picture, scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True, scores=True)
+    np.testing.assert_allclose(result.scores[:, ::7, ::7], stored["struct/tta_prob_s7"].squeeze(), atol=1e-4)
+    assert (result.labels == stored["struct/tta_pred"].squeeze()).mean() >= 0.999
+
+
 def test_normalisation(model, stored, pictures):
     image = torch.from_numpy(pictures["noise"]).permute(2, 0, 1)[None]
     normalised = model.normalise(image)[0, :, ::16, ::16]

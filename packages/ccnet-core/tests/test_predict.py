@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 import ccnet_core as ccnet
 from ccnet_core.config import InferencePlan
-from ccnet_core.predict import resize_picture, view_size, windows
+from ccnet_core.predict import view_size, windows
 
 
 def covered(size, plan):
@@ -73,17 +73,22 @@ def test_flip_averages_softmax_of_picture_and_mirror(tiny, picture):
     np.testing.assert_allclose(both, (plain + mirror) / 2, atol=1e-6)
 
 
-def test_views_are_sized_as_the_original_does():
-    assert view_size((129, 193), 0.5, InferencePlan()) == (65, 97)
-    assert view_size((129, 193), 1.75, InferencePlan()) == (226, 338)
-    assert view_size((129, 193), 1.0, InferencePlan(base_scale=(340, 170), resize="plan")) == (170, 254)
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"),
+    [
+        ((129, 193), 0.5, (65, 97)),
+        ((129, 193), 1.75, (226, 338)),
+        ((117, 150), 1.25, (146, 187)),
+        ((1, 1), 0.1, (1, 1)),
+    ],
+)
+def test_views_are_sized_as_the_original_does(size, scale, expected):
+    assert view_size(size, scale, InferencePlan()) == expected
 
 
-def test_resizing_does_not_antialias():
-    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    picture[..., ::2] = 255
-    assert set(resize_picture(picture, (2, 2)).unique().tolist()) == {128}
-    assert torch.equal(resize_picture(picture, (8, 8)), picture)
+@pytest.mark.parametrize(("size", "expected"), [((129, 193), (170, 254)), ((193, 129), (254, 170))])
+def test_plan_fits_the_picture_to_the_base_scale_whichever_way_it_lies(size, expected):
+    assert view_size(size, 1.0, InferencePlan(base_scale=(340, 170), resize="plan")) == expected
 
 
 def test_plan_and_single_options_exclude_each_other(tiny, picture):

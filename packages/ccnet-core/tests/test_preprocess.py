@@ -16,6 +16,13 @@ def test_path_image_array_and_tensor_give_the_same_tensor(picture, tmp_path):
         assert torch.equal(to_tensor(form), expected)
 
 
+def test_read_only_array_is_copied(picture):
+    picture.flags.writeable = False
+    tensor = to_tensor(picture)
+    tensor += 1
+    assert tensor[0, 0, 0] == picture[0, 0, 0] + 1
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
 def test_other_modes_become_rgb(picture, tmp_path, mode):
     Image.fromarray(picture).convert(mode).save(tmp_path / "a.tif")

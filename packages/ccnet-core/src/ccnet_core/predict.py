@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from ccnet_core.config import InferencePlan
 from ccnet_core.errors import ConfigError
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import Picture, to_tensor
+from ccnet_core.resize import resize_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,33 +99,26 @@ def picture_size(pictures: Tensor) -> tuple[int, int]:
 
 
 def view_size(size: tuple[int, int], scale: float, plan: InferencePlan) -> tuple[int, int]:
-    """Return the (height, width) of a view: `size` fitted to the base scale if the plan says so, times `scale`.
+    """Return the (height, width) of a view of a picture of `size`.
 
-    Rounded half up, as mmcv does.
+    A box, the base scale if the plan says so, else the picture, is multiplied by `scale` and rounded; then the picture
+    is fitted into it, its ratio kept (mmcv, `Resize` with `keep_ratio`).
     """
-    if plan.resize == "plan" and plan.base_scale is not None:
-        long_edge, short_edge = max(plan.base_scale), min(plan.base_scale)
-        scale *= min(long_edge / max(size), short_edge / min(size))
-    height, width = (max(1, int(edge * scale + 0.5)) for edge in size)
+    box = plan.base_scale if plan.resize == "plan" and plan.base_scale is not None else size
+    fitted = [int(edge * scale + 0.5) for edge in box]
+    factor = min(max(fitted) / max(size), min(fitted) / min(size))
+    height, width = (max(1, int(edge * factor + 0.5)) for edge in size)
     return height, width
 
 
 def _view_logits(model: CCNet, picture: Tensor, size: tuple[int, int], mirrored: bool, plan: InferencePlan) -> Tensor:
     """Return the logits of one view, turned back and resized to the picture: (1, K, H, W)."""
-    view = resize_picture(picture, size)
+    view = resize_bytes(picture, size)
     view = view.flip(3) if mirrored else view
     logits = _slide(model, view, plan) if plan.mode == "slide" else _whole(model, view)
     logits = logits.flip(3) if mirrored else logits
     original = picture_size(picture)
     return logits if picture_size(logits) == original else model.resize_logits(logits, original)
-
-
-def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear without antialiasing, rounded to bytes, as OpenCV does it for mmsegmentation."""
-    if picture_size(picture) == size:
-        return picture
-    resized = F.interpolate(picture.float(), size=size, mode="bilinear", align_corners=False)
-    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def _whole(model: CCNet, view: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def to_tensor(picture: Picture) -> Tensor:
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise PictureError(f"An array must be uint8 (H, W, 3) RGB, got {picture.dtype} {picture.shape}.")
-        picture = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+        picture = torch.from_numpy(picture.transpose(2, 0, 1).copy())
     if not isinstance(picture, Tensor):
         raise PictureError(f"Expected a path, a Pillow image, an array or a tensor, got {type(picture).__name__}.")
     if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] != 3:

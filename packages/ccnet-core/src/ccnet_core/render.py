@@ -76,9 +76,14 @@ def attention_picture(
     by a whole factor, so that single positions can be told apart.
     """
     factor = max(1, -(-smallest_width // picture.shape[1]))
-    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    picture = enlarge(picture, factor)
     x, y = (int((coordinate + 0.5) * factor) for coordinate in point)
     return beside([_mark(array, x, y) for array in (picture, *(_heat(picture, map_) for map_ in maps))])
+
+
+def enlarge(picture: Array, factor: int) -> Array:
+    """Repeat every pixel `factor` times in both directions."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _heat(picture: Array, weights: NDArray[np.float32]) -> Array:

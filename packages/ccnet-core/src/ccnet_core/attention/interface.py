@@ -71,12 +71,19 @@ class AttentionBackend(Protocol):
         ...
 
 
+# A traced call must not ask the driver; the answer is the same for the life of the process.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def capability_of(index: int | None) -> tuple[int, int]:
+    """Return the compute capability of a CUDA device."""
+    return torch.cuda.get_device_capability(index)
+
+
 def spec_of(query: torch.Tensor, value: torch.Tensor) -> AttentionSpec:
     """Describe a call with `query` (B, D, H, W) and `value` (B, C, H, W), or with a T axis before H."""
     device = query.device
     return AttentionSpec(
         device_type=device.type,
-        capability=torch.cuda.get_device_capability(device) if device.type == "cuda" else None,
+        capability=capability_of(device.index) if device.type == "cuda" else None,
         dtype=query.dtype,
         rank=query.ndim - 2,
         shape=(query.shape[0], query.shape[1], value.shape[1], *query.shape[2:]),

@@ -1,0 +1,91 @@
+"""The command `ccnet-train`, also `accelerate launch -m ccnet_train`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from ccnet_core.errors import CCNetError
+from ccnet_train.errors import TrainError
+from ccnet_train.recipe import list_recipes, load_recipe, to_yaml
+
+# The modules that import accelerate are imported where they are used: they take seconds, and `recipes` needs none.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, 2 for an error with a remedy, 130 after Ctrl-C."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        {"fit": _fit, "evaluate": _evaluate, "recipes": _recipes}[options.command](options)
+    except (TrainError, CCNetError) as error:
+        if _is_main_process():
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if _is_main_process():
+            print("\nstopped. The same command continues from the newest checkpoint.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ccnet-train", description="Train and evaluate CCNet.")
+    parser.add_argument("--version", action="version", version=f"ccnet-train {version('ccnet-train')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    fit = commands.add_parser("fit", help="train, or continue the run in the recipe's output folder")
+    _add_recipe(fit)
+    fit.add_argument("--fresh", action="store_true", help="delete the run in the output folder and start over")
+    fit.add_argument("--dry-run", action="store_true", help="check recipe and data, print what would run")
+    evaluate = commands.add_parser("evaluate", help="measure weights on the recipe's validation split")
+    _add_recipe(evaluate)
+    evaluate.add_argument("--weights", required=True, metavar="FOLDER", help="weights folder or Hub id")
+    commands.add_parser("recipes", help="list the built-in recipes")
+    options, rest = parser.parse_known_args(arguments)
+    # argparse stops collecting key=value at the first option; they may also stand after it.
+    misplaced = [word for word in rest if word.startswith("-") or "overrides" not in options]
+    if misplaced:
+        parser.error(f"unrecognized arguments: {' '.join(misplaced)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="built-in name or YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example train.iterations=10")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    recipe = load_recipe(options.recipe, options.overrides)
+    if options.dry_run:
+        from ccnet_train.dry_run import describe
+
+        description = describe(recipe, processes=int(os.environ.get("WORLD_SIZE", "1")))
+        if _is_main_process():
+            print(to_yaml(recipe))
+            print(description)
+        return
+    from ccnet_train.loop import fit
+
+    fit(recipe, fresh=options.fresh)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    recipe = load_recipe(options.recipe, options.overrides)
+    from ccnet_train.evaluate import evaluate_weights, table
+
+    scores, classes = evaluate_weights(recipe, options.weights)
+    if _is_main_process():
+        print(table(scores, classes))
+
+
+def _recipes(_: argparse.Namespace) -> None:
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        print(f"{name:16} {recipe.model.name}, {recipe.data.name}, {recipe.train.iterations} iterations")
+
+
+def _is_main_process() -> bool:
+    # Known before there is an accelerator, and where one is refused.
+    return os.environ.get("RANK", "0") == "0"

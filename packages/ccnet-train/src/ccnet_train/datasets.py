@@ -1,0 +1,145 @@
+"""Datasets of other distributions, found by entry point: the trainer imports none of them.
+
+An entry point of the group `ccnet.datasets` gives a provider. This module is the trainer's side of that contract.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, TypedDict
+
+import numpy as np
+
+from ccnet_core.errors import nearest
+from ccnet_train.errors import TrainError
+from ccnet_train.recipe import DataSection
+
+SAMPLE_API_VERSION = 1
+"""The version of the sample interface the trainer speaks."""
+
+ENTRY_POINT_GROUP = "ccnet.datasets"
+
+INSTALL = 'python -m pip install --upgrade "ccnet-train[data]"'
+
+
+class Sample(TypedDict):
+    """`image` (3, H, W) uint8 RGB 0-255, `label` (H, W) uint8 with 255 for no class, `id` for messages."""
+
+    image: np.ndarray
+    label: np.ndarray
+    id: str
+
+
+class SampleDataset(Protocol):
+    """One split of a dataset. `classes` and `palette` (red, green, blue) have one entry per class."""
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore_index: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class Provider(Protocol):
+    """What the entry point gives. Its errors are ValueErrors whose text holds the remedy."""
+
+    name: str
+    version: str
+    api_version: int
+
+    def datasets(self) -> tuple[str, ...]:
+        """Return the names it can load."""
+        ...
+
+    def check(self, name: str, options: Mapping[str, Any]) -> list[str]:
+        """Return a sentence for every fault of `options`, before any work."""
+        ...
+
+    def load(self, name: str, split: str, **options: Any) -> SampleDataset:
+        """Return the "train" or "val" split."""
+        ...
+
+    def augmentation(self, spec: Mapping[str, Any] | None) -> Callable[[Sample, np.random.Generator], Sample]:
+        """Return a pure function of (sample, generator)."""
+        ...
+
+
+def find_provider(name: str) -> Provider:
+    """Return the provider of the dataset `name`.
+
+    Raises TrainError if none is installed, none can be used (naming each fault and the command that mends it), or
+    none knows `name` (naming the nearest).
+    """
+    known: list[str] = []
+    faults: list[str] = []
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        provider, fault = _load(entry_point)
+        if provider is None:
+            faults.append(fault)
+        elif name in provider.datasets():
+            return provider
+        else:
+            known.extend(provider.datasets())
+    raise TrainError(_not_found(name, known, faults))
+
+
+def load_split(data: DataSection, split: str) -> SampleDataset:
+    """Return the `split` ("train" or "val") that `data` describes. Raises TrainError with the provider's remedy."""
+    provider = find_provider(data.name)
+    try:
+        return provider.load(data.name, split, **split_options(data, split))
+    except ValueError as error:
+        raise TrainError(f"dataset {data.name!r}, split {split!r}: {error}") from error
+
+
+def check_data(data: DataSection) -> None:
+    """Raise TrainError with every fault of the options of both splits, before any work."""
+    provider = find_provider(data.name)
+    found = [fault for split in ("train", "val") for fault in provider.check(data.name, split_options(data, split))]
+    if not found:
+        return
+    faults = " ".join(dict.fromkeys(found))
+    hint = "" if data.root else " Give the dataset's folder with data.root=PATH."
+    raise TrainError(f"dataset {data.name!r}: {faults}{hint}")
+
+
+def load_augmentation(
+    data: DataSection, spec: Mapping[str, Any] | None
+) -> Callable[[Sample, np.random.Generator], Sample]:
+    """Return the augmentation that `spec` describes. Raises TrainError with the provider's remedy."""
+    try:
+        return find_provider(data.name).augmentation(spec)
+    except ValueError as error:
+        raise TrainError(f"augment: {error}") from error
+
+
+def split_options(data: DataSection, split: str) -> dict[str, Any]:
+    """Return the keyword arguments for `split`: `root`, then the common options, then those of the split."""
+    root = {} if data.root is None else {"root": data.root}
+    return {**root, **data.options, **(data.train if split == "train" else data.val)}
+
+
+def _load(entry_point: EntryPoint) -> tuple[Provider | None, str]:
+    distribution = entry_point.dist.name if entry_point.dist else entry_point.value
+    try:
+        provider: Provider = entry_point.load()
+        version = provider.api_version
+    except Exception as error:
+        # A provider is foreign code: whatever it raises must not hide the providers that work.
+        return None, f"{distribution} failed to load ({type(error).__name__}: {error})"
+    if version == SAMPLE_API_VERSION:
+        return provider, ""
+    return None, f"{distribution} {provider.version} speaks version {version} of the sample interface"
+
+
+def _not_found(name: str, known: Iterable[str], faults: list[str]) -> str:
+    names = list(known)
+    if faults:
+        return (
+            f"No usable package offers the dataset {name!r}: {'; '.join(faults)}. "
+            f"This trainer speaks version {SAMPLE_API_VERSION}. Mend it with: {INSTALL}"
+        )
+    if not names:
+        return f"No dataset package is installed, so there is no dataset {name!r}. Install one with: {INSTALL}"
+    return f"There is no dataset {name!r}.{nearest(name, names)}"

@@ -1,0 +1,81 @@
+"""The processes of a run: how many there are, that none got lost at the start, and an orderly end.
+
+Device, precision and number of processes come from `accelerate launch` or torchrun alone, never from a recipe.
+No other module imports accelerate.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator as Accelerator  # type: ignore[import-untyped]
+
+from ccnet_train.errors import TrainError
+
+SEVERAL_ON_CPU = (
+    "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {processes} --num_machines 1 "
+    "-m ccnet_train fit RECIPE"
+)
+
+
+@contextmanager
+def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
+    """Give the accelerator of this process, with TensorBoard events below `folder`, and end its processes in order.
+
+    Raises TrainError if the run was launched for more processes than there are.
+    """
+    environment = dict(os.environ)  # accelerate writes to it
+    # Without cpu=True a machine that has no accelerator makes every process of torchrun believe that it is alone.
+    cpu = not torch.accelerator.is_available()
+    accelerator = Accelerator(cpu=cpu, log_with="tensorboard" if folder else None, project_dir=folder)
+    refuse_lost_processes(environment, accelerator.num_processes)
+    try:
+        yield accelerator
+    except BaseException:
+        # A process that failed must not wait for the others, which the launcher ends.
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        raise
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    if accelerator.num_processes > 1:
+        time.sleep(0.2)  # gloo's threads end after the group does; a process that exits before them aborts
+
+
+def refuse_lost_processes(environment: Mapping[str, str], processes: int) -> None:
+    """Raise TrainError if `environment` shows a launch for another number of processes than `processes`."""
+    launched = environment.get("WORLD_SIZE")
+    if launched is not None and int(launched) != processes:
+        raise TrainError(
+            f"Launched as {launched} processes (WORLD_SIZE), but accelerate sees {processes}. "
+            f"On a CPU start them with: {SEVERAL_ON_CPU.format(processes=launched)}"
+        )
+    # `accelerate launch --cpu --num_processes N` starts one process and says nothing. It leaves one trace: it gives
+    # an address to meet at, which it does only when more than one process was asked for.
+    by_accelerate = "ACCELERATE_MIXED_PRECISION" in environment
+    if launched is None and processes == 1 and by_accelerate and "MASTER_ADDR" in environment:
+        raise TrainError(
+            "Launched for several processes (MASTER_ADDR is set), but only one was started. "
+            f"On a CPU start them with: {SEVERAL_ON_CPU.format(processes='N')} "
+            "(for one process: unset MASTER_ADDR)"
+        )
+
+
+def sum_over_processes(counts: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
+    """Return the sum of `counts` over all processes, on the CPU."""
+    total: torch.Tensor = accelerator.reduce(counts.to(accelerator.device), reduction="sum")
+    return total.cpu()
+
+
+def share_buffers(model: torch.nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the main one's buffers.
+
+    Without SyncBN each process has running statistics of its own after a step: an evaluation shared among them would
+    be one of several models.
+    """
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)

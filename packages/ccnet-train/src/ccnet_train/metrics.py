@@ -1,0 +1,67 @@
+"""Mean IoU, mean accuracy and pixel accuracy from one confusion matrix over a split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccnet_train.errors import TrainError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Shares from 0 to 1. `iou` and `accuracy` have one entry per class, nan where a class is absent.
+
+    A class is absent from `iou` when it is neither in the truth nor predicted, from `accuracy` when it is not in the
+    truth. `miou` and `macc` are means over the classes that are not absent; `aacc` is the share of correct pixels.
+    """
+
+    miou: float
+    macc: float
+    aacc: float
+    iou: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+
+class ConfusionMatrix:
+    """Pixel counts (K, K) int64: row the true class, column the predicted one."""
+
+    def __init__(self, classes: int, ignore_index: int = 255) -> None:
+        self.counts = np.zeros((classes, classes), np.int64)
+        self.ignore_index = ignore_index
+
+    def add(self, truth: np.ndarray, prediction: np.ndarray, *, where: str = "label") -> None:
+        """Count the pixels of one picture; pixels whose truth is the ignore index are left out.
+
+        Both are (H, W) integers. Raises TrainError, naming `where`, if sizes differ or a class is out of range.
+        """
+        if truth.shape != prediction.shape:
+            raise TrainError(f"{where}: the truth is {truth.shape} but the prediction {prediction.shape}.")
+        counted = truth != self.ignore_index
+        true, predicted = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+        classes = len(self.counts)
+        highest = int(max(true.max(initial=0), predicted.max(initial=0)))
+        if highest >= classes:
+            raise TrainError(f"{where}: class {highest} is out of range, expected 0 to {classes - 1}.")
+        self.counts += np.bincount(classes * true + predicted, minlength=classes**2).reshape(classes, classes)
+
+    def scores(self) -> Scores:
+        """Return the scores of all pixels counted so far; nan where nothing was counted."""
+        correct, truth, predicted = np.diag(self.counts), self.counts.sum(1), self.counts.sum(0)
+        iou = _share(correct, truth + predicted - correct)
+        accuracy = _share(correct, truth)
+        return Scores(
+            miou=_mean(iou),
+            macc=_mean(accuracy),
+            aacc=float(_share(correct.sum(), truth.sum())),
+            iou=tuple(iou.tolist()),
+            accuracy=tuple(accuracy.tolist()),
+        )
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")

@@ -1,0 +1,109 @@
+"""Which picture a step sees: the data state of a run is one integer, the global sample position.
+
+Iteration t trains on positions [t * B, (t + 1) * B), B pictures per step over all processes. A position's picture and
+the random numbers of its augmentation are pure functions of (seed, position), so neither resuming nor the number of
+processes or workers changes which samples are seen.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ccnet_train.datasets import Sample, SampleDataset
+from ccnet_train.errors import TrainError
+from ccnet_train.randomness import Purpose, generator
+
+Augmentation = Callable[[Sample, np.random.Generator], Sample]
+
+
+class Batch(NamedTuple):
+    """`images` (B, 3, H, W) uint8 RGB, `labels` (B, H, W) uint8, and one id per picture."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, samples: int) -> np.ndarray:
+    return generator(Purpose.ORDER, seed, epoch).permutation(samples)
+
+
+def index_at(position: int, *, seed: int, samples: int) -> int:
+    """Return the index in a dataset of `samples` pictures that `position` stands for.
+
+    Every epoch, `samples` positions long, is a permutation of its own.
+    """
+    epoch, place = divmod(position, samples)
+    return int(_order(seed, epoch, samples)[place])
+
+
+def images_per_process(images_per_step: int, processes: int) -> int:
+    """Return the share of one process. Raises TrainError if the shares would not be equal."""
+    if images_per_step % processes == 0:
+        return images_per_step // processes
+    numbers = [number for number in range(1, images_per_step + 1) if images_per_step % number == 0]
+    raise TrainError(
+        f"train.images_per_step={images_per_step} cannot be shared by {processes} processes. "
+        f"Numbers of processes that work: {', '.join(map(str, numbers))}; or change train.images_per_step."
+    )
+
+
+class PositionBatches(Sampler[list[int]]):
+    """The positions of one process, a list per iteration, from iteration `start` to `stop`."""
+
+    def __init__(self, *, start: int, stop: int, images_per_step: int, rank: int = 0, processes: int = 1) -> None:
+        self.iterations = range(start, stop)
+        self.images_per_step = images_per_step
+        self.share = images_per_process(images_per_step, processes)
+        self.rank = rank
+
+    def __len__(self) -> int:
+        return len(self.iterations)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for iteration in self.iterations:
+            first = iteration * self.images_per_step + self.rank * self.share
+            yield list(range(first, first + self.share))
+
+
+class PositionDataset(Dataset[Sample]):
+    """A dataset indexed by global position: the picture is looked up, then augmented."""
+
+    def __init__(self, dataset: SampleDataset, augment: Augmentation, seed: int) -> None:
+        if len(dataset) == 0:
+            raise TrainError("The training split holds no pictures. Check data.root and the options of the dataset.")
+        self.dataset = dataset
+        self.augment = augment
+        self.seed = seed
+
+    def __getitem__(self, position: int) -> Sample:
+        sample = self.dataset[index_at(position, seed=self.seed, samples=len(self.dataset))]
+        return self.augment(sample, generator(Purpose.AUGMENT, self.seed, position))
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples as bytes. Raises TrainError if their sizes differ."""
+    sizes = {sample["label"].shape for sample in samples}
+    if len(sizes) > 1:
+        raise TrainError(
+            f"The pictures of one step have different sizes: {', '.join(map(str, sorted(sizes)))} "
+            f"(among them {samples[0]['id']!r}). Cut them to one size with augment.crop=[height,width]."
+        )
+    return Batch(
+        images=torch.from_numpy(np.stack([sample["image"] for sample in samples])),
+        labels=torch.from_numpy(np.stack([sample["label"] for sample in samples])),
+        ids=tuple(sample["id"] for sample in samples),
+    )
+
+
+def loader(dataset: PositionDataset, batches: PositionBatches, *, workers: int, pin: bool) -> "DataLoader[Sample]":
+    """Return a plain torch loader of `batches`.
+
+    It is not prepared by accelerate, which would share out the batches a second time.
+    """
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate, pin_memory=pin)

@@ -1,0 +1,41 @@
+"""The text of recipes and of `key=value` overrides to plain data."""
+
+from typing import Any
+
+import yaml
+
+from ccnet_train.errors import RecipeError
+
+
+def parse(text: str, where: str) -> Any:
+    """Return the YAML `text` as plain data. Raises RecipeError, naming `where`, for bad YAML and repeated keys."""
+    try:
+        return yaml.load(text, _UniqueKeys)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where}: not valid YAML: {error}") from error
+
+
+def override(mapping: dict[str, Any], text: str) -> None:
+    """Set in `mapping` what `text`, such as "train.iterations=10", says; the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{text!r} is not an override. Write key=value, for example train.iterations=10.")
+    *sections, last = key.split(".")
+    for section in sections:
+        if mapping.get(section) is None:
+            mapping[section] = {}
+        mapping = mapping[section]
+        if not isinstance(mapping, dict):
+            raise RecipeError(f"{text!r}: {section!r} holds the value {mapping!r}, not keys.")
+    mapping[last] = parse(value, text)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML without repeated keys: plain PyYAML silently keeps the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: repeated key {', '.join(repeated)}")
+        return dict(super().construct_mapping(node, deep))

@@ -1,0 +1,82 @@
+"""A dataset provider for the tests: small pictures of coloured squares, the class of a pixel told by its colour.
+
+It notes what was read and can kill its own process, so that tests can look at a run from outside.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+COLOURS = np.array([[20, 20, 20], [220, 40, 40], [40, 220, 40]], np.uint8)
+reads = 0
+
+
+class Squares:
+    classes = ("ground", "red", "green")
+    palette = ((20, 20, 20), (220, 40, 40), (40, 220, 40))
+    ignore_index = 255
+
+    def __init__(self, split, length=12, size=32, seen=None):
+        self.split, self.length, self.size, self.seen = split, length, size, seen
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        self._note(index)
+        rng = np.random.default_rng((self.split == "val", index))
+        label = np.zeros((self.size, self.size), np.uint8)
+        for name in (1, 2):
+            y, x = rng.integers(0, self.size - 12, 2)
+            label[y : y + 12, x : x + 12] = name
+        image = COLOURS[label].transpose(2, 0, 1).copy()
+        label[:2] = 255
+        return {"image": image, "label": label, "id": f"{self.split}-{index}"}
+
+    def _note(self, index):
+        global reads
+        if self.split != "train":
+            return
+        reads += 1
+        if reads == int(os.environ.get("FAKE_DIE_AT", -1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.seen:
+            with (Path(self.seen) / f"rank{os.environ.get('RANK', '0')}.txt").open("a") as file:
+                file.write(f"{index}\n")
+
+
+class Provider:
+    name = "fake-data"
+    version = "1.0"
+    api_version = 1
+
+    def datasets(self):
+        return ("squares",)
+
+    def check(self, name, options):
+        return [f"Unknown option {key!r}." for key in options if key not in ("length", "size", "seen", "root")]
+
+    def load(self, name, split, **options):
+        if options.pop("root", None) == "missing":
+            raise ValueError("there is no folder 'missing'. Download it first.")
+        return Squares(split, **options)
+
+    def augmentation(self, spec):
+        if spec is None:
+            return lambda sample, generator: sample
+        if "flip" not in spec:
+            raise ValueError(f"unknown key in {spec}; known: flip.")
+
+        def flip(sample, generator):
+            if generator.random() >= spec["flip"]:
+                return sample
+            return {**sample, "image": sample["image"][:, :, ::-1], "label": sample["label"][:, ::-1]}
+
+        return flip
+
+
+provider = Provider()

@@ -1,0 +1,78 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ccnet_train import TrainError, datasets
+from ccnet_train.datasets import check_data, find_provider, load_augmentation, load_split
+from ccnet_train.recipe import DataSection
+
+
+@pytest.fixture
+def install(squares, monkeypatch):
+    """Make `values` (module:attribute) the only installed providers."""
+
+    def entry_points(*values):
+        found = [EntryPoint("some-data", value, datasets.ENTRY_POINT_GROUP) for value in values]
+        monkeypatch.setattr(datasets, "entry_points", lambda group: found if group == "ccnet.datasets" else [])
+
+    return entry_points
+
+
+def test_a_provider_of_an_installed_distribution_is_found(squares):
+    assert find_provider("squares").name == "fake-data"
+
+
+def test_without_a_dataset_package_the_error_says_how_to_install_one(install):
+    install()
+    with pytest.raises(TrainError, match=r"No dataset package.*pip install --upgrade \"ccnet-train\[data\]\""):
+        find_provider("squares")
+
+
+def test_an_unknown_dataset_names_the_nearest(install):
+    install("fake_data:provider")
+    with pytest.raises(TrainError, match=r"no dataset 'sqares'.*'squares'"):
+        find_provider("sqares")
+
+
+def test_another_interface_version_names_both_versions_and_the_command(install, monkeypatch):
+    import fake_data
+
+    monkeypatch.setattr(fake_data.Provider, "api_version", 2)
+    install("fake_data:provider")
+    with pytest.raises(TrainError, match=r"1\.0 speaks version 2 .* trainer speaks version 1.*pip install --upgrade"):
+        find_provider("squares")
+
+
+def test_a_package_that_fails_to_import_is_named_with_its_error(install):
+    install("no_such_module:provider")
+    with pytest.raises(TrainError, match=r"no_such_module.*ModuleNotFoundError.*pip install --upgrade"):
+        find_provider("squares")
+
+
+def test_a_broken_package_does_not_hide_one_that_works(install):
+    install("no_such_module:provider", "fake_data:provider")
+    assert find_provider("squares").name == "fake-data"
+
+
+def test_options_of_both_splits_reach_the_provider(squares):
+    data = squares("data.options.size=40", "data.train.length=3", "data.val.length=2").data
+    train, val = load_split(data, "train"), load_split(data, "val")
+    assert (len(train), len(val)) == (3, 2)
+    assert train[0]["label"].shape == val[0]["label"].shape == (40, 40)
+
+
+def test_all_faults_of_both_splits_come_at_once_and_each_only_once(squares):
+    data = squares("data.options.a=1", "data.train.b=1", "data.val.c=1").data
+    with pytest.raises(TrainError, match=r"'squares': Unknown option 'a'\. .*'b'\. .*'c'\. .*data.root=PATH") as raised:
+        check_data(data)
+    assert str(raised.value).count("'a'") == 1
+
+
+def test_a_providers_error_keeps_its_remedy(squares):
+    with pytest.raises(TrainError, match=r"split 'train': there is no folder 'missing'. Download it first."):
+        load_split(squares("data.root=missing").data, "train")
+
+
+def test_a_wrong_augmentation_is_refused(squares):
+    with pytest.raises(TrainError, match="augment: unknown key"):
+        load_augmentation(DataSection(name="squares"), {"flop": 1})

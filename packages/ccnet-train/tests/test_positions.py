@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+
+from ccnet_train import TrainError
+from ccnet_train.positions import (
+    PositionBatches,
+    PositionDataset,
+    collate,
+    images_per_process,
+    index_at,
+    loader,
+)
+
+SEED = 5
+
+
+class Numbers:
+    """A dataset whose picture holds its index."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        image = np.full((3, 2, 2), index, np.uint8)
+        image.setflags(write=False)
+        return {"image": image, "label": image[0], "id": str(index)}
+
+
+def add_noise(sample, generator):
+    return {**sample, "label": generator.integers(0, 255, sample["label"].shape, np.uint8)}
+
+
+def batches_of(start, stop, *, rank=0, processes=1, workers=0, length=10, images=4):
+    positions = PositionBatches(start=start, stop=stop, images_per_step=images, rank=rank, processes=processes)
+    dataset = PositionDataset(Numbers(length), add_noise, SEED)
+    return list(loader(dataset, positions, workers=workers, pin=False))
+
+
+def test_every_epoch_is_another_permutation():
+    epochs = [[index_at(epoch * 10 + i, seed=SEED, samples=10) for i in range(10)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_another_seed_gives_another_order():
+    orders = {tuple(index_at(i, seed=seed, samples=10) for i in range(10)) for seed in range(3)}
+    assert len(orders) == 3
+
+
+def test_iteration_t_takes_positions_from_t_times_the_step_size():
+    batch = batches_of(3, 4)[0]
+    assert batch.ids == tuple(str(index_at(position, seed=SEED, samples=10)) for position in range(12, 16))
+
+
+def test_a_later_start_continues_with_equal_batches():
+    whole, rest = batches_of(0, 6), batches_of(4, 6)
+    for expected, found in zip(whole[4:], rest, strict=True):
+        assert found.ids == expected.ids
+        assert torch.equal(found.labels, expected.labels)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_together_see_the_batches_of_one(processes):
+    alone = batches_of(0, 5)
+    ranks = [batches_of(0, 5, rank=rank, processes=processes) for rank in range(processes)]
+    for iteration, expected in enumerate(alone):
+        shares = [batches[iteration] for batches in ranks]
+        assert sum((share.ids for share in shares), ()) == expected.ids
+        assert torch.equal(torch.cat([share.labels for share in shares]), expected.labels)
+
+
+def test_workers_do_not_change_the_samples():
+    for expected, found in zip(batches_of(0, 4), batches_of(0, 4, workers=2), strict=True):
+        assert found.ids == expected.ids
+        assert torch.equal(found.labels, expected.labels)
+
+
+def test_augmentation_differs_between_epochs_of_the_same_picture():
+    batches = batches_of(0, 3, length=4)
+    labels = {(name, batch.labels[i].numpy().tobytes()) for batch in batches for i, name in enumerate(batch.ids)}
+    assert len(labels) == 12
+
+
+def test_a_batch_travels_as_bytes():
+    batch = batches_of(0, 1)[0]
+    assert (batch.images.dtype, tuple(batch.images.shape)) == (torch.uint8, (4, 3, 2, 2))
+    assert (batch.labels.dtype, tuple(batch.labels.shape)) == (torch.uint8, (4, 2, 2))
+
+
+def test_a_step_that_cannot_be_shared_names_the_numbers_that_work():
+    with pytest.raises(TrainError, match=r"train.images_per_step=8 .* 3 processes.*work: 1, 2, 4, 8"):
+        images_per_process(8, 3)
+
+
+def test_pictures_of_different_sizes_ask_for_a_crop():
+    samples = [
+        {"image": np.zeros((3, size, 4), np.uint8), "label": np.zeros((size, 4), np.uint8), "id": f"picture {size}"}
+        for size in (4, 6)
+    ]
+    with pytest.raises(TrainError, match=r"\(4, 4\), \(6, 4\) \(among them 'picture 4'\).*augment.crop"):
+        collate(samples)
+
+
+def test_an_empty_training_split_is_refused():
+    with pytest.raises(TrainError, match="holds no pictures"):
+        PositionDataset(Numbers(0), add_noise, SEED)

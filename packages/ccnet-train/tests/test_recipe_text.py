@@ -1,0 +1,32 @@
+import pytest
+
+from ccnet_train import RecipeError
+from ccnet_train.recipe_text import override, parse
+
+
+def test_a_repeated_key_is_refused_instead_of_dropping_the_first():
+    with pytest.raises(RecipeError, match="line 2: repeated key lr"):
+        parse("optimiser:\n  lr: 1\n  lr: 2\n", "mine.yaml")
+
+
+def test_bad_yaml_names_the_file():
+    with pytest.raises(RecipeError, match=r"mine\.yaml: not valid YAML"):
+        parse("a: [1", "mine.yaml")
+
+
+def test_an_override_makes_the_sections_it_needs():
+    mapping = {"augment": None}
+    override(mapping, "augment.flip=0.5")
+    override(mapping, "data.train.length=3")
+    assert mapping == {"augment": {"flip": 0.5}, "data": {"train": {"length": 3}}}
+
+
+@pytest.mark.parametrize("text", ["fresh", "=3", ""])
+def test_a_word_that_is_no_override_is_refused(text):
+    with pytest.raises(RecipeError, match=r"is not an override. Write key=value"):
+        override({}, text)
+
+
+def test_a_value_cannot_be_given_keys():
+    with pytest.raises(RecipeError, match="'seed' holds the value 3, not keys"):
+        override({"seed": 3}, "seed.train=1")
