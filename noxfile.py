@@ -1,0 +1,171 @@
+"""Every check of this repository, each in an environment of its own.
+
+`nox` alone runs what a change must pass. One environment: nox -s "tests(core)". Arguments for pytest come after `--`.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "typecheck", "interfaces", "tests"]
+
+NAMES = ["core", "kernels", "data", "train"]
+# What each environment of `tests` holds. A distribution stands alone but for what it depends on.
+ROOMS = {"core": ["core"], "kernels": ["kernels"], "data": ["data"], "train": ["core", "train"], "integration": NAMES}
+SOURCES = [f"packages/ccnet-{name}/src" for name in NAMES]
+CONSTRAINTS = ["--constraint", "constraints.txt", "--build-constraint", "constraints.txt"]
+PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
+# numba-cuda compiles kernels to PTX with no GPU and no driver; ptxas, in nvcc's wheel, makes machine code of it. The
+# toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
+PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc"]
+ORDINARY = "not gpu and not slow"
+
+# pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
+if "PIP_FIND_LINKS" in os.environ:
+    os.environ.setdefault("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
+
+
+def install(session: nox.Session, *what: str) -> None:
+    """Install `what` in the tested versions."""
+    session.install(*CONSTRAINTS, *what)
+
+
+def folder(name: str) -> str:
+    """Return the folder of one distribution, or `integration`."""
+    return name if name == "integration" else f"packages/ccnet-{name}"
+
+
+def sources(names: list[str]) -> list[str]:
+    """Return what to install for these distributions from this tree; kernels come with their compiler."""
+    return [f"./{folder(name)}" + ("[cu13]" if name == "kernels" else "") for name in names]
+
+
+def test_tools(names: list[str]) -> list[str]:
+    """Return what the tests of these distributions need besides them."""
+    return PYTEST + (PTXAS if "kernels" in names else [])
+
+
+def prove_isolation(session: nox.Session, names: list[str]) -> None:
+    """Fail unless these distributions, and none of the others, come from this environment."""
+    session.run("python", "-I", "tools/check_isolation.py", *(f"ccnet_{name}" for name in names))
+
+
+def pytest(session: nox.Session, marked: str, *folders: str) -> None:
+    """Run the tests of `folders` that carry the marks, with this environment's ptxas, if it has one, on PATH."""
+    bin_folders = Path(session.virtualenv.location).resolve().glob("lib/python*/site-packages/nvidia/cu*/bin")
+    path = os.pathsep.join([*map(str, bin_folders), os.environ["PATH"]])
+    session.run("pytest", "-m", marked, *folders, *session.posargs, env={"PATH": path})
+
+
+@nox.session
+@nox.parametrize("room", list(ROOMS), ids=list(ROOMS))
+def tests(session: nox.Session, room: str) -> None:
+    """Each distribution's tests where it stands alone, then all four together."""
+    names = ROOMS[room]
+    install(session, *sources(names), *test_tools(names))
+    prove_isolation(session, names)
+    pytest(session, ORDINARY, folder(room) + ("" if room == "integration" else "/tests"))
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """The README's first command: train, evaluate and predict on generated pictures."""
+    install(session, *sources(["core", "data", "train"]))
+    session.run("python", "examples/quickstart.py", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Ruff's rules and formatting."""
+    install(session, "ruff")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(name="format", reuse_venv=True)
+def format_sources(session: nox.Session) -> None:
+    """Mend what ruff can mend, and format."""
+    install(session, "ruff")
+    session.run("ruff", "check", "--fix")
+    session.run("ruff", "format")
+
+
+@nox.session(reuse_venv=True)
+def typecheck(session: nox.Session) -> None:
+    """Mypy, strict, against the real dependencies."""
+    editable = [argument for source in sources(NAMES) for argument in ("--editable", source)]
+    install(session, *editable, "mypy", "types-PyYAML", "types-tqdm", "packaging", "pytest", "nox")
+    session.run("mypy", *SOURCES, "examples", "tools", "noxfile.py")
+
+
+@nox.session(reuse_venv=True)
+def interfaces(session: nox.Session) -> None:
+    """Dependencies, imports and interface numbers agree with ARCHITECTURE.md."""
+    install(session, "packaging", "pytest", "pytest-timeout")
+    session.run("pytest", "tools/tests", *session.posargs)
+    session.run("python", "tools/check_interfaces.py")
+
+
+@nox.session(venv_backend="uv")
+@nox.parametrize("kind", ["wheel", "sdist"], ids=["wheel", "sdist"])
+def build(session: nox.Session, kind: str) -> None:
+    """Build all four, install the archives into an empty environment, look inside."""
+    archives = build_archives(session, kind)
+    install(session, *archives)
+    prove_isolation(session, NAMES)
+    for script in ("ccnet", "ccnet-data", "ccnet-train"):
+        session.run(script, "--version")
+    session.run("python", "tools/check_archives.py", *archives)
+    install(session, "twine")
+    session.run("twine", "check", "--strict", *archives)
+
+
+def build_archives(session: nox.Session, kind: str) -> list[str]:
+    """Build one kind of archive of each distribution and return their paths."""
+    target = Path(session.create_tmp()) / "archives"
+    shutil.rmtree(target, ignore_errors=True)
+    for name in NAMES:
+        session.run("uv", "build", f"--{kind}", "--out-dir", str(target), *CONSTRAINTS[2:], folder(name))
+    return sorted(str(path) for path in target.iterdir() if path.suffix in {".whl", ".gz"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the kernels against core's torch form."""
+    install(session, *sources(["core", "kernels"]))
+    session.run("python", "-m", "ccnet_kernels.bench", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Tests that need a CUDA device; an error where there is none."""
+    install(session, *sources(["core", "kernels"]), *test_tools(["kernels"]))
+    ask = "import torch; print(torch.__version__, torch.cuda.is_available())"
+    version, seen = str(session.run("python", "-c", ask, silent=True)).split()
+    if seen != "True":
+        session.error(f"torch {version} sees no CUDA device here, so nothing was tested")
+    pytest(session, "gpu", "packages/ccnet-core/tests", "packages/ccnet-kernels/tests")
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Tests that take minutes."""
+    install(session, *sources(NAMES), *test_tools(NAMES))
+    pytest(session, "slow and not gpu", *(f"{folder(name)}/tests" for name in NAMES), "integration")
+
+
+@nox.session(venv_backend="uv")
+@nox.parametrize("name", NAMES, ids=NAMES)
+def minimums(session: nox.Session, name: str) -> None:
+    """Each distribution's tests with its direct dependencies at their lower bounds."""
+    # Installed first: uv keeps what is there and fits, so torch stays the build for this machine.
+    install(session, *test_tools([name]), *([] if name == "data" else ["torch"]))
+    session.install("--resolution", "lowest-direct", *sources(ROOMS[name]))
+    session.run("uv", "pip", "list")
+    pytest(session, ORDINARY, f"{folder(name)}/tests")

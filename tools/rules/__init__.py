@@ -1,0 +1,1 @@
+"""What check_interfaces.py demands, one kind of rule to a file. Each rule yields its faults as `path: fault`."""
