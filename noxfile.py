@@ -145,19 +145,19 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def gpu(session: nox.Session) -> None:
     """Tests that need a CUDA device; an error where there is none."""
-    install(session, *sources(["core", "kernels"]), *test_tools(["kernels"]))
+    install(session, *sources(NAMES), *test_tools(NAMES))
     ask = "import torch; print(torch.__version__, torch.cuda.is_available())"
     version, seen = str(session.run("python", "-c", ask, silent=True)).split()
     if seen != "True":
         session.error(f"torch {version} sees no CUDA device here, so nothing was tested")
-    pytest(session, "gpu", "packages/ccnet-core/tests", "packages/ccnet-kernels/tests")
+    pytest(session, "gpu", "packages/ccnet-kernels/tests", "integration")
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
     install(session, *sources(NAMES), *test_tools(NAMES))
-    pytest(session, "slow and not gpu", *(f"{folder(name)}/tests" for name in NAMES), "integration")
+    pytest(session, "slow and not gpu", "integration")
 
 
 @nox.session(venv_backend="uv")
