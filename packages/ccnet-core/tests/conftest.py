@@ -35,11 +35,16 @@ def fill(golden: Path) -> ModuleType:
 
 @pytest.fixture
 def tiny() -> ccnet.CCNet:
-    """A network with random weights, norm statistics and biases, so that nothing in it is an identity."""
+    """A network in which nothing is an identity and no softmax is saturated."""
     model = ccnet.CCNet.from_config("ccnet_tiny", num_classes=4)
-    for tensor in model.state_dict().values():
-        if tensor.is_floating_point():
-            tensor.copy_(torch.rand_like(tensor) * 0.5 + 0.1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(std=0.1)
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    model.head.attention.cca.gamma.data.fill_(0.7)
+    model.head.classify.conv.weight.data.normal_(std=0.5)
     return model.eval()
 
 

@@ -46,6 +46,16 @@ def test_uniform_energies_give_the_mean_over_the_cross():
     torch.testing.assert_close(backend(query, key, value)[0, 0, 1, 2], torch.stack(cross).mean())
 
 
+@pytest.mark.parametrize("trained", range(5))
+def test_call_needs_a_gradient_if_any_tensor_of_it_does(trained):
+    tensors = [torch.zeros(1, 2, 3, 3) for _ in range(5)]
+    assert not spec_of(*tensors).needs_gradient
+    tensors[trained].requires_grad_()
+    assert spec_of(*tensors).needs_gradient
+    with torch.no_grad():
+        assert not spec_of(*tensors).needs_gradient
+
+
 def test_integer_tensors_and_clips_are_refused_with_a_sentence():
     clip = torch.zeros(1, 1, 2, 2, 2)
     assert "3 axes" in backend.why_unsupported(spec_of(clip, clip))

@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 import torch
 
-from ccnet_core import plugins
+from ccnet_core.attention import plugins
 from ccnet_core.attention.interface import AttentionSpec
 from ccnet_core.attention.reference import TorchBackend
 from ccnet_core.attention.reference import backend as torch_backend
@@ -59,3 +61,10 @@ def test_environment_variable_overrides_the_name(fused, monkeypatch):
 def test_unknown_name_lists_the_nearest(fused):
     with pytest.raises(AttentionError, match="Did you mean 'fused'"):
         select(SPEC, "fuse")
+
+
+def test_call_that_nobody_serves_lists_every_reason(fused):
+    fused.reason = "not today"
+    spec = dataclasses.replace(SPEC, rank=3)
+    with pytest.raises(AttentionError, match=r"No attention backend can serve .* fused: not today; torch: .* 3 axes"):
+        select(spec)

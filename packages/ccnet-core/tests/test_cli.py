@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ccnet_core as ccnet
+from ccnet_core import render
 from ccnet_core.cli import main
 
 
@@ -54,7 +56,8 @@ def test_predict_writes_an_overlay_and_labels(run, tiny, weights, photo, picture
     assert (done.returncode, done.stderr) == (0, "")
     labels = pixels(tmp_path / "out" / "photo_labels.png")
     np.testing.assert_array_equal(labels, ccnet.predict(tiny, picture).labels)
-    assert pixels(tmp_path / "out" / "photo_overlay.png").shape == (37, 51, 3)
+    overlay = render.overlay(picture, labels, tiny.config.palette)
+    np.testing.assert_array_equal(pixels(tmp_path / "out" / "photo_overlay.png"), overlay)
 
 
 def test_predict_averages_views_on_request(run, tiny, weights, photo, picture, tmp_path):
@@ -82,7 +85,7 @@ def test_doctor_lists_versions_and_backends(run):
     done = run("doctor")
     assert done.returncode == 0
     assert f"ccnet-core {ccnet.__version__}" in done.stdout
-    assert "torch" in done.stdout
+    assert f"  torch {torch.__version__} (interface 1): usable\n" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,8 @@ def test_doctor_lists_versions_and_backends(run):
         (["predict", "{photo}", "--model", "{weights}", "--backend", "torhc"], "Did you mean 'torch'"),
         (["attend", "{photo}", "--model", "{weights}", "--point", "99,0"], "99,0 is outside the picture of 51x37"),
         (["predict", "{photo}", "--model", "{weights}", "--out", "{photo}/x"], "Not a directory"),
+        (["predict", "{photo}", "a/photo.jpg", "--model", "{weights}"], "would write the same files"),
+        (["attend", "{photo}", "--model", "{weights}", "--point", "1,1", "--out", "."], "this is a folder"),
     ],
 )
 def test_mistake_is_one_line_and_exit_code_2(run, weights, photo, arguments, message):

@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 
 import ccnet_core as ccnet
-from ccnet_core.config import BackboneConfig, CCNetConfig, HeadConfig, default_palette
+from ccnet_core.config import (
+    AuxiliaryHeadConfig,
+    BackboneConfig,
+    CCNetConfig,
+    HeadConfig,
+    PixelStatistics,
+    default_palette,
+)
 from ccnet_core.zoo import load_config
 
 
@@ -14,6 +21,17 @@ def test_other_classes_drop_the_published_figures():
     assert changed.classes == ("road", "rest")
     assert changed.published is None
     assert len(changed.palette) == 2
+
+
+def test_as_many_classes_keep_their_names_and_figures():
+    config = load_config("ccnet_r50-d8_4xb2-40k_cityscapes-512x1024")
+    assert config.with_classes(num_classes=19) == config
+
+
+def test_another_recurrence_drops_the_published_figures():
+    config = load_config("ccnet_r50-d8_4xb2-40k_cityscapes-512x1024")
+    assert config.with_recurrence(2).published == config.published
+    assert config.with_recurrence(1).published is None
 
 
 def test_default_palette_is_pascal_vocs():
@@ -31,12 +49,31 @@ def test_default_palette_is_pascal_vocs():
         (lambda: ccnet.InferencePlan(mode="slide"), "needs crop"),
         (lambda: ccnet.InferencePlan(mode="tile"), "'whole' or 'slide', got 'tile'"),
         (lambda: ccnet.InferencePlan(mode="slide", crop=(4, 4), stride=(5, 4)), "stride"),
-        (lambda: ccnet.InferencePlan(scales=(0.0,)), "scales must be positive"),
+        (lambda: ccnet.InferencePlan(scales=(0.0,)), "scales must be numbers above 0"),
+        (lambda: ccnet.InferencePlan(scales=(float("nan"),)), "scales must be numbers above 0"),
+        (lambda: ccnet.InferencePlan(scales=1.0), "scales must be numbers above 0 in a tuple, got 1.0"),
+        (lambda: ccnet.InferencePlan(crop=16), "crop must be two whole numbers above 0, got 16"),
+        (lambda: ccnet.InferencePlan(base_scale=(0, 0)), "base_scale must be two whole numbers above 0"),
+        (lambda: BackboneConfig(block="bottlneck"), "block must be 'basic' or 'bottleneck', got 'bottlneck'"),
+        (lambda: BackboneConfig(width=-4), "width must be from 1 to 65536, got -4"),
+        (lambda: BackboneConfig(depths=(1, 0, 1, 1)), "depths must be from 1"),
+        (lambda: HeadConfig(reduction=0), "reduction must be from 1"),
+        (lambda: HeadConfig(dropout=1.0), "dropout must be from 0 to below 1"),
+        (lambda: HeadConfig(gamma=float("inf")), "gamma must be a number"),
+        (lambda: AuxiliaryHeadConfig(channels=0), "channels must be from 1"),
+        (lambda: PixelStatistics(std=(0.0, 1.0, 1.0)), "std must be above 0"),
+        (lambda: PixelStatistics(mean=(float("nan"), 1.0, 1.0)), "mean must be three numbers"),
+        (lambda: PixelStatistics(channel_order="BGR"), "channel_order must be 'rgb' or 'bgr', got 'BGR'"),
+        (lambda: load_config("ccnet_tiny").with_classes("3"), "num_classes is '3'"),
+        (lambda: load_config("ccnet_tiny").with_classes(0), "num_classes is 0"),
+        (lambda: load_config("ccnet_tiny").with_classes(classes="road"), "a list of names, got 'road'"),
+        (lambda: load_config("ccnet_tiny").with_classes(classes=[1]), "class names must be text"),
+        (lambda: load_config("ccnet_tiny").with_classes(1, palette=[(0, 0)]), "three whole numbers from 0 to 255"),
         (lambda: ccnet.InferencePlan(resize="plan"), "needs base_scale"),
         (lambda: CCNetConfig(name="x", classes=("a",), palette=()), "1 classes but 0 palette colours"),
         (lambda: CCNetConfig(name="x", classes=(), palette=()), "at least one class"),
         (lambda: CCNetConfig(name="x", classes=("a", "a"), palette=((0, 0, 0),) * 2), "same name"),
-        (lambda: CCNetConfig(name="x", classes=("a",), palette=((0, 0, 256),)), "from 0 to 255"),
+        (lambda: CCNetConfig(name="x", classes=("a",), palette=((0, 0, 256),)), "three whole numbers from 0 to 255"),
     ],
 )
 def test_impossible_configuration_says_what_is_wrong(build, message):

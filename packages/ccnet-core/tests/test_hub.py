@@ -71,11 +71,32 @@ def test_card_has_metadata_that_the_hub_reads(folder):
     assert "from_pretrained" in text
 
 
-def test_other_number_of_classes_starts_the_classifier_anew(tiny, folder):
-    loaded = ccnet.CCNet.from_pretrained(folder, num_classes=7)
-    assert loaded.config.num_classes == 7
-    assert loaded.head.classify.conv.weight.shape[0] == 7
+@pytest.mark.parametrize(("change", "count"), [({"num_classes": 7}, 7), ({"classes": ["a", "b", "c", "d"]}, 4)])
+def test_other_classes_start_the_classifier_anew_and_say_so(tiny, folder, caplog, change, count):
+    loaded = ccnet.CCNet.from_pretrained(folder, **change)
+    assert loaded.config.num_classes == count
+    assert loaded.head.classify.conv.weight.shape[0] == count
+    assert loaded.head.classify.conv.weight.std() < 0.02  # the stored one has 0.5
     assert torch.equal(loaded.head.fuse.conv.weight, tiny.head.fuse.conv.weight)
+    assert "its classifiers start at random" in caplog.text
+
+
+def test_same_classes_keep_the_classifier(tiny, folder, caplog):
+    for change in ({}, {"num_classes": 4}, {"classes": list(tiny.config.classes)}):
+        loaded = ccnet.CCNet.from_pretrained(folder, **change)
+        assert torch.equal(loaded.head.classify.conv.weight, tiny.head.classify.conv.weight)
+    assert caplog.text == ""
+
+
+def test_half_precision_weights_load_and_other_kinds_of_numbers_do_not(folder):
+    def cast(dtype):
+        return lambda tensors: tensors.update({"head.classify.conv.bias": tensors["head.classify.conv.bias"].to(dtype)})
+
+    change_tensors(folder, cast(torch.bfloat16))
+    ccnet.CCNet.from_pretrained(folder)
+    change_tensors(folder, cast(torch.int64))
+    with pytest.raises(ccnet.WeightsError, match=r"another kind of number: head\.classify\.conv\.bias is torch\.int64"):
+        ccnet.CCNet.from_pretrained(folder)
 
 
 @pytest.mark.parametrize(
@@ -114,12 +135,17 @@ def test_missing_file_is_named(folder, file):
         ({"format_version": 2}, "written in format 2, this ccnet-core reads 1"),
         ({"align_corner": True}, "unknown key 'align_corner'. Did you mean 'align_corners'"),
         ({"id2label": {"0": "a", "2": "b"}}, "id2label must name the classes 0, 1, 2"),
+        ({"format_version": True}, "written in format True, this ccnet-core reads 1. Save the folder again"),
+        ({"classes": ["a"]}, "unknown key 'classes'. The classes stand in id2label"),
         ({"head": {"channels": "many"}}, "head: channels: expected a whole number"),
+        ({"head": {"reduction": 0}}, "config.json: head: reduction must be from 1"),
+        ({"pixels": {"mean": [float("nan")] * 3}}, "config.json: pixels: mean: expected a number"),
+        ({"align_corners": 1}, "config.json: align_corners: expected true or false"),
     ],
 )
 def test_wrong_configuration_names_file_and_key(folder, changes, message):
     change_config(folder, **changes)
-    with pytest.raises(ccnet.CCNetError, match=message):
+    with pytest.raises(ccnet.WeightsError, match=message):
         ccnet.CCNet.from_pretrained(folder)
 
 
@@ -129,11 +155,18 @@ def test_unreadable_configuration_is_named(folder):
         ccnet.CCNet.from_pretrained(folder)
 
 
-def test_saving_again_replaces_the_folder(tiny, folder):
-    (folder / "stray").touch()
-    tiny.save_pretrained(folder)
-    assert not (folder / "stray").exists()
+def test_saving_again_replaces_the_folder(folder):
+    other = ccnet.CCNet.from_config("ccnet_tiny", num_classes=2)
+    other.save_pretrained(folder)
+    assert ccnet.CCNet.from_pretrained(folder).config.num_classes == 2
     assert [path.name for path in folder.parent.iterdir()] == ["weights"]
+
+
+def test_folder_that_holds_anything_else_is_left_alone(tiny, folder):
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(ccnet.WeightsError, match=r"holds 'thesis\.txt', which is not part of a weights folder"):
+        tiny.save_pretrained(folder)
+    assert (folder / "thesis.txt").read_text() == "years of work"
 
 
 @pytest.mark.parametrize(

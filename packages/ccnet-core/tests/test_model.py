@@ -1,5 +1,8 @@
+import dataclasses
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 import ccnet_core as ccnet
 from ccnet_core.resnet import ResNet
@@ -53,6 +56,22 @@ def test_every_parameter_of_a_training_network_gets_a_gradient():
     output = model(torch.rand(2, 3, 32, 32) * 255)
     (output.logits.square().sum() + output.auxiliary_logits.square().sum()).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_logits_are_resized_with_the_models_align_corners():
+    model = ccnet.CCNet.from_config("ccnet_tiny", num_classes=2)
+    aligned = ccnet.CCNet(dataclasses.replace(model.config, align_corners=True))
+    logits = torch.randn(1, 2, 3, 4)
+    for network, align in ((model, False), (aligned, True)):
+        expected = F.interpolate(logits, size=(7, 9), mode="bilinear", align_corners=align)
+        assert torch.equal(network.resize_logits(logits, (7, 9)), expected)
+
+
+def test_unknown_attention_backend_is_refused_at_once(tiny):
+    with pytest.raises(ccnet.AttentionError, match="Did you mean 'torch'"):
+        tiny.use_attention("torhc")
+    tiny.use_attention("torch")
+    assert tiny.head.attention.cca.backend == "torch"
 
 
 def test_auxiliary_head_can_be_left_out(tiny):

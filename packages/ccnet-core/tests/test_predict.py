@@ -96,6 +96,11 @@ def test_plan_and_single_options_exclude_each_other(tiny, picture):
         ccnet.predict(tiny, picture, plan=InferencePlan(), flip=True)
 
 
+def test_crop_without_sliding_is_refused(tiny, picture):
+    with pytest.raises(ccnet.ConfigError, match="crop and stride belong to mode='slide'"):
+        ccnet.predict(tiny, picture, crop=(16, 16))
+
+
 def test_resize_plan_needs_a_base_scale(tiny, picture):
     with pytest.raises(ccnet.ConfigError, match="needs base_scale"):
         ccnet.predict(tiny, picture, resize="plan")

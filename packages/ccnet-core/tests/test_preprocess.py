@@ -16,6 +16,18 @@ def test_path_image_array_and_tensor_give_the_same_tensor(picture, tmp_path):
         assert torch.equal(to_tensor(form), expected)
 
 
+@pytest.mark.parametrize(("dtype", "mode"), [(np.uint16, "I;16"), (np.int32, "I"), (np.float32, "F")])
+def test_deep_pixels_are_refused_because_they_would_be_clipped(tmp_path, dtype, mode):
+    Image.fromarray(np.full((4, 4), 300, dtype)).save(tmp_path / "deep.tif")
+    with pytest.raises(ccnet.PictureError, match=rf"deep\.tif: has 16 bit or float pixels \(mode {mode}\)"):
+        read_picture(tmp_path / "deep.tif")
+
+
+def test_folder_is_no_picture(tmp_path):
+    with pytest.raises(ccnet.PictureError, match="this is a folder"):
+        read_picture(tmp_path)
+
+
 def test_read_only_array_is_copied(picture):
     picture.flags.writeable = False
     tensor = to_tensor(picture)

@@ -55,6 +55,16 @@ def test_channels_must_be_a_multiple_of_the_reduction(channels):
         ccnet.CrissCrossAttention(channels)
 
 
+def test_unknown_backend_is_refused_at_once():
+    with pytest.raises(ccnet.AttentionError, match="Did you mean 'torch'"):
+        ccnet.CrissCrossAttention(8, backend="torhc")
+
+
+def test_picture_without_a_batch_axis_is_refused_with_a_reason():
+    with pytest.raises(ccnet.AttentionError, match="this call has 1 axes"):
+        ccnet.CrissCrossAttention(8)(torch.zeros(8, 3, 3))
+
+
 def test_one_step_reaches_the_cross_and_two_steps_reach_everything():
     module = randomised(ccnet.CrissCrossAttention(8, reduction=4))
     x = torch.randn(1, 8, 5, 6, requires_grad=True)

@@ -47,6 +47,8 @@ def test_number_that_yaml_reads_as_text_is_a_number():
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
+        ({"rate": ".nan"}, "test: rate: expected a number"),
+        ({"rate": float("inf")}, "test: rate: expected a number, got inf"),
         ({"rate": 1, "stepz": 2}, r"test: unknown key 'stepz'\. Did you mean 'steps'"),
         ({}, "test: the key 'rate' is missing"),
         ([1], "expected keys and values"),

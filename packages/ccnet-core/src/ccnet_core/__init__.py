@@ -5,12 +5,12 @@
 
 from importlib.metadata import version
 
+from ccnet_core.attention.plugins import attention_backends
 from ccnet_core.attention_map import attention_map
 from ccnet_core.config import CCNetConfig, InferencePlan
 from ccnet_core.errors import AttentionError, CCNetError, ConfigError, PictureError, WeightsError
 from ccnet_core.losses import CrossEntropy
 from ccnet_core.model import CCNet, CCNetOutput
-from ccnet_core.plugins import attention_backends
 from ccnet_core.predict import Prediction, predict
 from ccnet_core.rcca import CrissCrossAttention, RecurrentCrissCrossAttention
 from ccnet_core.zoo import list_models

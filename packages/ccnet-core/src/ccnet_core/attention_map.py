@@ -5,26 +5,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ccnet_core.errors import ConfigError, PictureError
+from ccnet_core.checks import is_whole, require
+from ccnet_core.errors import PictureError
 from ccnet_core.model import CCNet
 from ccnet_core.predict import evaluating
 from ccnet_core.preprocess import Picture, to_tensor
 
 
-def attention_map(model: CCNet, image: Picture, *, point: tuple[int, int], recurrence: int = 2) -> NDArray[np.float32]:
+def attention_map(
+    model: CCNet, image: Picture, *, point: tuple[int, int], recurrence: int | None = None
+) -> NDArray[np.float32]:
     """Return how much the pixel `point` = (x, y) attends to each position of the feature map.
 
     The result is float32 (h, w), not negative, and sums to 1. With `recurrence` 1 it is the pixel's own cross in the
-    network's last step, with 2 the product of the last two steps, which reaches every position. Only the attention
-    weights are followed, not the `+ x` beside them. `image` is what :func:`ccnet_core.predict` takes. Raises
-    PictureError for a point outside, ConfigError for more steps than the network has.
+    network's last step, with 2 the product of the last two steps, which reaches every position; None follows two
+    steps, or one if the network has no more. Only the attention weights are followed, not the `+ x` beside them.
+    `image` is what :func:`ccnet_core.predict` takes. Raises PictureError for a point outside, ConfigError for more
+    steps than the network has.
     """
     steps = model.config.head.recurrence
-    if not 1 <= recurrence <= steps:
-        raise ConfigError(f"recurrence must be from 1 to {steps}, the steps of this network; got {recurrence}.")
+    require(steps, "This network has no attention steps (recurrence 0)")
+    recurrence = min(2, steps) if recurrence is None else recurrence
+    known = is_whole(recurrence) and 1 <= recurrence <= steps
+    require(known, f"recurrence must be from 1 to {steps}, the steps of this network; got {recurrence}")
     picture = to_tensor(image)
     height, width = picture.shape[1:]
-    x, y = point
+    x, y = (int(coordinate) for coordinate in point)
     if not (0 <= x < width and 0 <= y < height):
         raise PictureError(f"The point {x},{y} is outside the picture of {width}x{height} pixels (x,y from 0).")
     with evaluating(model):
@@ -34,7 +40,7 @@ def attention_map(model: CCNet, image: Picture, *, point: tuple[int, int], recur
         share[y * h // height, x * w // width] = 1
         for column, row in reversed(weights[steps - recurrence :]):
             share = _spread(share, column[0].float(), row[0].float())
-        return share.cpu().numpy()
+        return share.float().cpu().numpy()
 
 
 def _weights_of_each_step(model: CCNet, image: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -1,7 +1,6 @@
 """The command `ccnet`: predict, attend, models, doctor."""
 
 import argparse
-import dataclasses
 import os
 import platform
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccnet_core import __version__, attention_backends, attention_map, list_models, predict, render
-from ccnet_core.errors import CCNetError
+from ccnet_core.errors import CCNetError, PictureError
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import to_tensor
 from ccnet_core.zoo import load_config
@@ -27,6 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except RuntimeError as error:
+        if "allocate memory" not in str(error) and "out of memory" not in str(error):
+            raise
+        print("error: not enough memory for a picture of this size. Make it smaller.", file=sys.stderr)
+        return 2
     except (CCNetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -82,13 +86,12 @@ def _load(options: argparse.Namespace) -> CCNet:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    _refuse_common_names(options.pictures)
     model = _load(options)
-    plan = model.config.inference
-    if options.tta:
-        plan = dataclasses.replace(plan, scales=TTA_SCALES, flip=True)
+    scales = TTA_SCALES if options.tta else (1.0,)
     for path in options.pictures:
         picture = to_tensor(path)
-        labels = predict(model, picture, plan=plan).labels
+        labels = predict(model, picture, scales=scales, flip=options.tta).labels
         stem = options.out / Path(path).stem
         overlay = render.overlay(picture.permute(1, 2, 0).numpy(), labels, model.config.palette)
         render.write_png(f"{stem}_overlay.png", overlay)
@@ -96,10 +99,19 @@ def _predict(options: argparse.Namespace) -> None:
         print(f"{path} -> {stem}_overlay.png, {stem}_labels.png")
 
 
+def _refuse_common_names(paths: Sequence[str]) -> None:
+    """Raise PictureError if two pictures would write the same files."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        other = seen.setdefault(Path(path).stem, path)
+        if other is not path:
+            raise PictureError(f"{other} and {path} would write the same files. Give them in two runs with two --out.")
+
+
 def _attend(options: argparse.Namespace) -> None:
     model = _load(options)
     picture = to_tensor(options.picture)
-    steps = range(1, min(2, model.config.head.recurrence) + 1)
+    steps = range(1, max(1, min(2, model.config.head.recurrence)) + 1)
     maps = [attention_map(model, picture, point=options.point, recurrence=step) for step in steps]
     out = options.out or Path(f"{Path(options.picture).stem}_attention.png")
     render.write_png(out, render.attention_picture(picture.permute(1, 2, 0).numpy(), options.point, maps))

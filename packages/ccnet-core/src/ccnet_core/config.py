@@ -1,12 +1,13 @@
 """Everything that changes a model's answer, in frozen dataclasses that YAML and JSON can hold."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ccnet_core import strict
-from ccnet_core.errors import ConfigError
+from ccnet_core.checks import is_colour, is_pair, is_whole, require, require_sizes
 
 Colour = tuple[int, int, int]
 
@@ -18,6 +19,14 @@ class PixelStatistics:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    def __post_init__(self) -> None:
+        """Refuse statistics that give no finite number."""
+        require(all(map(math.isfinite, self.mean)), f"mean must be three numbers, got {self.mean}")
+        require(all(0 < value < math.inf for value in self.std), f"std must be above 0, got {self.std}")
+        require(
+            self.channel_order in ("rgb", "bgr"), f"channel_order must be 'rgb' or 'bgr', got {self.channel_order!r}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +49,11 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         """Refuse stages that do not fit together."""
-        if not len(self.depths) == len(self.strides) == len(self.dilations) > 0:
-            raise ConfigError("backbone: depths, strides and dilations need one value per stage.")
+        stages = {len(self.depths), len(self.strides), len(self.dilations)}
+        require(len(stages) == 1 and 0 not in stages, "depths, strides and dilations need one value per stage")
+        require(self.block in ("basic", "bottleneck"), f"block must be 'basic' or 'bottleneck', got {self.block!r}")
+        require_sizes(width=(self.width,), stem_channels=self.stem_channels, depths=self.depths)
+        require_sizes(strides=self.strides, dilations=self.dilations)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +74,17 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
-        if self.channels < self.reduction or self.channels % self.reduction:
-            raise ConfigError(f"head: channels {self.channels} must be a multiple of reduction {self.reduction}.")
-        if self.recurrence < 0:
-            raise ConfigError(f"head: recurrence must be 0 or more, got {self.recurrence}.")
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise ConfigError(f"head: kernel_size must be odd, got {self.kernel_size}.")
+        require_sizes(channels=(self.channels,), reduction=(self.reduction,))
+        fits = self.channels % self.reduction == 0
+        require(fits, f"channels {self.channels} must be a multiple of reduction {self.reduction}")
+        require(
+            is_whole(self.recurrence) and self.recurrence >= 0, f"recurrence must be 0 or more, got {self.recurrence}"
+        )
+        require(
+            is_whole(self.kernel_size) and self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}"
+        )
+        require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
+        require(math.isfinite(self.gamma), f"gamma must be a number, got {self.gamma}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +94,11 @@ class AuxiliaryHeadConfig:
     stage: int = 2
     channels: int = 256
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network can be built from."""
+        require_sizes(channels=(self.channels,))
+        require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +120,20 @@ class InferencePlan:
 
     def __post_init__(self) -> None:
         """Refuse plans that cannot be carried out."""
-        if self.mode not in ("whole", "slide"):
-            raise ConfigError(f"inference: mode must be 'whole' or 'slide', got {self.mode!r}.")
-        if self.resize not in (None, "plan"):
-            raise ConfigError(f"inference: resize must be None or 'plan', got {self.resize!r}.")
-        if self.mode == "slide" and not (self.crop and self.stride):
-            raise ConfigError("inference: mode 'slide' needs crop=(height, width) and stride=(height, width).")
-        if self.crop and self.stride and not all(1 <= self.stride[axis] <= self.crop[axis] for axis in (0, 1)):
-            raise ConfigError(f"inference: stride {self.stride} must be from 1 to crop {self.crop}.")
-        if not self.scales or min(self.scales) <= 0:
-            raise ConfigError(f"inference: scales must be positive, got {self.scales}.")
-        if self.resize == "plan" and self.base_scale is None:
-            raise ConfigError("inference: resize='plan' needs base_scale=(long edge, short edge) in the model's plan.")
+        require(self.mode in ("whole", "slide"), f"mode must be 'whole' or 'slide', got {self.mode!r}")
+        require(self.resize in (None, "plan"), f"resize must be None or 'plan', got {self.resize!r}")
+        for name in ("crop", "stride", "base_scale"):
+            pair = getattr(self, name)
+            require(pair is None or is_pair(pair), f"{name} must be two whole numbers above 0, got {pair!r}")
+        if self.mode == "slide":
+            require(self.crop and self.stride, "mode 'slide' needs crop=(height, width) and stride=(height, width)")
+        if self.crop and self.stride:
+            covered = all(step <= size for step, size in zip(self.stride, self.crop, strict=True))
+            require(covered, f"stride {self.stride} must not be larger than crop {self.crop}")
+        positive = isinstance(self.scales, tuple) and all(0 < scale < math.inf for scale in self.scales)
+        require(self.scales and positive, f"scales must be numbers above 0 in a tuple, got {self.scales!r}")
+        if self.resize == "plan":
+            require(self.base_scale, "resize='plan' needs base_scale=(long edge, short edge) in the model's plan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,17 +164,16 @@ class CCNetConfig:
     published: Published | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a palette or an auxiliary stage that does not fit."""
-        if not self.classes:
-            raise ConfigError(f"{self.name}: a model needs at least one class.")
-        if len(self.palette) != len(self.classes):
-            raise ConfigError(f"{self.name}: {len(self.classes)} classes but {len(self.palette)} palette colours.")
-        if len(set(self.classes)) != len(self.classes):
-            raise ConfigError(f"{self.name}: two classes have the same name.")
-        if any(not 0 <= value <= 255 for colour in self.palette for value in colour):
-            raise ConfigError(f"{self.name}: palette values must be from 0 to 255.")
-        if self.auxiliary is not None and not 0 <= self.auxiliary.stage < len(self.backbone.depths):
-            raise ConfigError(f"{self.name}: auxiliary.stage {self.auxiliary.stage} is not a stage of the backbone.")
+        """Refuse classes, a palette or an auxiliary stage that does not fit."""
+        require(self.classes, "a model needs at least one class")
+        require(all(isinstance(name, str) for name in self.classes), f"class names must be text, got {self.classes}")
+        require(len(set(self.classes)) == len(self.classes), "two classes have the same name")
+        counts = f"{len(self.classes)} classes but {len(self.palette)} palette colours"
+        require(len(self.palette) == len(self.classes), counts)
+        require(all(map(is_colour, self.palette)), "a palette colour is three whole numbers from 0 to 255")
+        if self.auxiliary is not None:
+            stage = self.auxiliary.stage
+            require(0 <= stage < len(self.backbone.depths), f"auxiliary.stage {stage} is not a stage of the backbone")
 
     @property
     def num_classes(self) -> int:
@@ -165,23 +188,27 @@ class CCNetConfig:
     ) -> "CCNetConfig":
         """Return this configuration for other classes.
 
-        Names left out become "class 0", "class 1", ...; colours left out those of :func:`default_palette`.
+        As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
+        colours left out those of :func:`default_palette`.
         """
-        if num_classes is None and classes is None:
-            classes = self.classes
-            palette = self.palette if palette is None else palette
-        names = tuple(classes) if classes is not None else tuple(f"class {i}" for i in range(num_classes or 0))
-        if num_classes is not None and len(names) != num_classes:
-            raise ConfigError(f"num_classes is {num_classes} but classes has {len(names)} names.")
-        if names == self.classes and palette is None:
-            palette = self.palette
-        colours = default_palette(len(names)) if palette is None else tuple((r, g, b) for r, g, b in palette)
+        require(num_classes is None or (is_whole(num_classes) and num_classes > 0), f"num_classes is {num_classes!r}")
+        require(not isinstance(classes, str), f"classes must be a list of names, got {classes!r}")
+        names = self.classes if classes is None else tuple(classes)
+        if classes is None and num_classes not in (None, len(names)):
+            names = tuple(f"class {index}" for index in range(num_classes or 0))
+        require(num_classes in (None, len(names)), f"num_classes is {num_classes} but classes has {len(names)} names")
+        if palette is not None:
+            colours = tuple(tuple(colour) for colour in palette)
+        else:
+            colours = self.palette if names == self.classes else default_palette(len(names))
         published = self.published if names == self.classes else None
-        return dataclasses.replace(self, classes=names, palette=colours, published=published)
+        return dataclasses.replace(self, classes=names, palette=colours, published=published)  # type: ignore[arg-type]
 
     def with_recurrence(self, recurrence: int) -> "CCNetConfig":
         """Return this configuration with `recurrence` attention steps."""
-        return dataclasses.replace(self, head=dataclasses.replace(self.head, recurrence=recurrence))
+        if recurrence == self.head.recurrence:
+            return self
+        return dataclasses.replace(self, head=dataclasses.replace(self.head, recurrence=recurrence), published=None)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain data for YAML or JSON."""

@@ -1,15 +1,18 @@
 """The weights folder: what is in it, and reading and writing it (interface 3 of ARCHITECTURE.md)."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ccnet_core import card, files, strict
+from ccnet_core.checks import is_whole
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import WeightsError
 
@@ -20,6 +23,13 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 CARD_FILE = "README.md"
+FILES = (CONFIG_FILE, WEIGHTS_FILE, PREPROCESSOR_FILE, CARD_FILE)
+
+NOT_CONFIGURATION = ("model_type", "architectures", "format_version", "id2label", "label2id")
+"""The keys of config.json that are not fields of CCNetConfig."""
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Dtypes that may stand for one another in a weights file."""
 
 
 def save_folder(
@@ -30,13 +40,23 @@ def save_folder(
     metrics: Mapping[str, float],
     datasets: Sequence[str],
 ) -> None:
-    """Write a complete weights folder beside `folder` and rename it into place."""
+    """Write a complete weights folder beside `folder` and rename it into place.
+
+    Raises WeightsError if there is a folder that holds anything else, which would be lost.
+    """
+    _refuse_foreign_files(Path(folder))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with files.replace_folder(folder) as target:
         (target / CONFIG_FILE).write_text(json.dumps(_config_json(config), indent=2) + "\n")
         (target / PREPROCESSOR_FILE).write_text(json.dumps(_preprocessor_json(config), indent=2) + "\n")
         (target / CARD_FILE).write_text(card.model_card(config, metrics, datasets), encoding="utf-8")
         save_file(tensors, target / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+    if foreign:
+        raise WeightsError(f"{folder}: holds {foreign[0]!r}, which is not part of a weights folder. Give a new folder.")
 
 
 def find_folder(
@@ -68,7 +88,6 @@ def _download(
 ) -> Path:
     # Imported here: the client takes longer to import than everything else core needs beside torch.
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(
@@ -78,11 +97,12 @@ def _download(
                 token=token,
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
-                allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, PREPROCESSOR_FILE, CARD_FILE],
+                allow_patterns=list(FILES),
             )
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:
+        # The client lets through what its HTTP library raises, of which core knows nothing.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f"{repository}: there is no such folder here, and the Hub did not give it: {reason} "
             "Check the name, the network and, for a private repository, the token."
@@ -96,23 +116,29 @@ def read_config(folder: Path) -> CCNetConfig:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise WeightsError(f"{path}: missing. A weights folder holds {CONFIG_FILE} and {WEIGHTS_FILE}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}). Save or download the folder again.") from error
     if not isinstance(content, dict) or content.get("model_type") != "ccnet":
         raise WeightsError(f"{path}: not a CCNet configuration (model_type is not 'ccnet').")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise WeightsError(
-            f"{path}: written in format {content.get('format_version')}, this ccnet-core reads {FORMAT_VERSION}. "
-            "Upgrade with: python -m pip install --upgrade ccnet-core"
-        )
+    _require_format(content.get("format_version"), path)
     return _from_config_json(content, str(path))
+
+
+def _require_format(version: object, path: Path) -> None:
+    if version == FORMAT_VERSION and is_whole(version):
+        return
+    if is_whole(version) and isinstance(version, int) and version > FORMAT_VERSION:
+        remedy = "Upgrade with: python -m pip install --upgrade ccnet-core"
+    else:
+        remedy = "Save the folder again."
+    raise WeightsError(f"{path}: written in format {version}, this ccnet-core reads {FORMAT_VERSION}. {remedy}")
 
 
 def load_tensors(module: nn.Module, path: str | Path, *, leave_out: Sequence[str] = ()) -> None:
     """Copy the tensors of a safetensors file into `module`, which must have exactly these.
 
     Names that start with one of `leave_out` are neither read nor required. Raises WeightsError that names the file
-    and the first tensors that are missing, surplus or of another shape; `module` is then unchanged.
+    and the first tensors that are missing, surplus, or of another shape or kind of number; `module` is then unchanged.
     """
     expected = {name: t for name, t in module.state_dict().items() if not name.startswith(tuple(leave_out))}
     found = _read_tensors(Path(path), tuple(leave_out))
@@ -124,17 +150,27 @@ def load_tensors(module: nn.Module, path: str | Path, *, leave_out: Sequence[str
         if found[name].shape != tensor.shape
     ]
     _refuse_difference(str(path), "of another shape", misshapen)
+    wrong = [
+        f"{name} is {found[name].dtype}" for name, tensor in expected.items() if not _same_kind(found[name], tensor)
+    ]
+    _refuse_difference(str(path), "of another kind of number", wrong)
     module.load_state_dict(found, strict=not leave_out)
 
 
 def _read_tensors(path: Path, leave_out: tuple[str, ...]) -> dict[str, Tensor]:
     if not path.is_file():
-        raise WeightsError(f"{path}: missing. A weights folder holds {CONFIG_FILE} and {WEIGHTS_FILE}.")
+        raise WeightsError(f"{path}: missing, or not a file.")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys() if not name.startswith(leave_out)}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
+        if not os.access(path, os.R_OK):
+            raise WeightsError(f"{path}: may not be read. Check its permissions.") from error
         raise WeightsError(f"{path}: damaged or not a safetensors file ({error}). Fetch it again.") from error
+
+
+def _same_kind(found: Tensor, expected: Tensor) -> bool:
+    return found.dtype == expected.dtype or (found.dtype in FLOATING and expected.dtype in FLOATING)
 
 
 def _refuse_difference(path: str, what: str, names: list[str]) -> None:
@@ -157,15 +193,14 @@ def _config_json(config: CCNetConfig) -> dict[str, Any]:
 
 
 def _from_config_json(content: dict[str, Any], where: str) -> CCNetConfig:
-    content = {key: value for key, value in content.items() if key not in NOT_CONFIGURATION}
-    labels = content.pop("id2label", None)
+    labels = content.get("id2label")
     if not isinstance(labels, dict) or sorted(labels) != sorted(str(index) for index in range(len(labels))):
         raise WeightsError(f"{where}: id2label must name the classes 0, 1, 2, ...")
-    content["classes"] = [labels[str(index)] for index in range(len(labels))]
-    return strict.from_mapping(CCNetConfig, content, where=where, error=WeightsError)
-
-
-NOT_CONFIGURATION = ("model_type", "architectures", "format_version", "label2id")
+    if "classes" in content:
+        raise WeightsError(f"{where}: unknown key 'classes'. The classes stand in id2label.")
+    fields = {key: value for key, value in content.items() if key not in NOT_CONFIGURATION}
+    fields["classes"] = [labels[str(index)] for index in range(len(labels))]
+    return strict.from_mapping(CCNetConfig, fields, where=where, error=WeightsError)
 
 
 def _preprocessor_json(config: CCNetConfig) -> dict[str, Any]:

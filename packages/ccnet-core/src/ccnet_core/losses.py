@@ -18,7 +18,8 @@ class CrossEntropy(nn.Module):
 
     `class_weights` (K values) multiply each pixel's loss. `average` says what the sum is divided by: "counted", the
     pixels that are not ignored, or with weights the sum of their weights (torch and the authors' code); "all", every
-    pixel (mmsegmentation). If no pixel is counted the loss is 0, with gradient 0.
+    pixel (mmsegmentation). If no pixel is counted the loss is 0, with gradient 0. Raises ConfigError for another
+    `average`; labels outside 0 to K - 1 and a number of weights other than K are torch's own errors.
     """
 
     weight: Tensor | None

@@ -4,6 +4,7 @@ Shape letters: B batch, K classes, H and W size of the picture, h and w size of 
 models, rounded up).
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -13,12 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ccnet_core import hub, zoo
+from ccnet_core.attention.select import require_known
+from ccnet_core.checks import require
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import PictureError
 from ccnet_core.heads import AuxiliaryHead, CrissCrossHead
 from ccnet_core.preprocess import Normalise
 from ccnet_core.rcca import CrissCrossAttention
 from ccnet_core.resnet import ResNet
+
+logger = logging.getLogger(__name__)
+
+CLASSIFIERS = ("head.classify.", "auxiliary_head.classify.")
+"""Where the tensors are whose shape depends on the number of classes."""
 
 
 class CCNetOutput(NamedTuple):
@@ -63,7 +71,11 @@ class CCNet(nn.Module):
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.config.align_corners)
 
     def use_attention(self, backend: str | None) -> None:
-        """Ask for an attention backend by name; None chooses automatically. See `ccnet doctor` for what there is."""
+        """Ask for an attention backend by name; None chooses automatically. See `ccnet doctor` for what there is.
+
+        Raises AttentionError for an unknown name.
+        """
+        require_known(backend)
         for module in self.modules():
             if isinstance(module, CrissCrossAttention):
                 module.backend = backend
@@ -93,10 +105,11 @@ class CCNet(nn.Module):
 
         `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
         steps (0 leaves attention out). `backbone_weights` is a safetensors file with the backbone's tensors.
-        Raises ConfigError for an unknown name, with the nearest ones.
+        Raises ConfigError for an unknown name, with the nearest ones, and WeightsError for a wrong `backbone_weights`.
         """
         if isinstance(config, str):
             config = zoo.load_config(config)
+        require(isinstance(config, CCNetConfig), f"expected a model name or a CCNetConfig, got {config!r}")
         config = config.with_classes(num_classes, classes, palette)
         if recurrence is not None:
             config = config.with_recurrence(recurrence)
@@ -120,15 +133,20 @@ class CCNet(nn.Module):
     ) -> "CCNet":
         """Load a weights folder, or one from the Hub by "org/name", in evaluation mode.
 
-        `num_classes` or `classes` that differ from the folder's start the classifiers anew. Loading is strict: a
-        missing, surplus or misshapen tensor raises WeightsError, which names the file and the tensor.
+        `num_classes` or `classes` that differ from the folder's start the classifiers anew, and the log says so.
+        Loading is strict: a missing, surplus or misshapen tensor raises WeightsError, which names file and tensor.
         """
         folder = hub.find_folder(
             source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
         )
         stored = hub.read_config(folder)
         model = cls(stored.with_classes(num_classes, classes, palette))
-        fresh = CLASSIFIERS if model.config.num_classes != stored.num_classes else ()
+        fresh = CLASSIFIERS if model.config.classes != stored.classes else ()
+        if fresh:
+            logger.warning(
+                "%s: was trained for other classes (%d, now %d), so its classifiers start at random.",
+                *(source, stored.num_classes, model.config.num_classes),
+            )
         hub.load_tensors(model, folder / hub.WEIGHTS_FILE, leave_out=fresh)
         return model.eval()
 
@@ -137,10 +155,7 @@ class CCNet(nn.Module):
     ) -> None:
         """Write a weights folder: config.json, model.safetensors, preprocessor_config.json and a model card.
 
-        `metrics` (for example `{"miou": 0.506}`) and `datasets` go into the card. An older folder is replaced whole.
+        `metrics` (for example `{"miou": 0.506}`) and `datasets` go into the card. An older weights folder is replaced
+        whole; a folder that holds anything else raises WeightsError.
         """
         hub.save_folder(folder, self.config, self.state_dict(), metrics=metrics or {}, datasets=datasets)
-
-
-CLASSIFIERS = ("head.classify.", "auxiliary_head.classify.")
-"""Where the tensors are whose shape depends on the number of classes."""

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ccnet_core.checks import require
 from ccnet_core.config import InferencePlan
 from ccnet_core.errors import ConfigError
 from ccnet_core.model import CCNet
@@ -48,15 +49,17 @@ def predict(
     """Segment one picture; the result has the picture's own size.
 
     `image` is a path, a Pillow image, a uint8 array (H, W, 3) RGB or a uint8 tensor (3, H, W) RGB. `mode`, `crop` and
-    `stride` (height, width) default to the model's plan; `resize="plan"` fits the picture to the published base scale
-    first. A whole `plan` replaces all of these options. `scores=True` keeps the scores, K x H x W x 4 bytes. The
-    model's mode, dtype and device are left as they were. Raises PictureError for a picture that cannot be read and
-    ConfigError for options that cannot be carried out.
+    `stride` (height, width) default to the model's plan, the other options to what stands here; `resize="plan"` fits
+    the picture to the published base scale first. A whole `plan` replaces all of these options. `scores=True` keeps the
+    scores, K x H x W x 4 bytes. The model's mode, dtype and device are left as they were. Raises PictureError for a
+    picture that cannot be read, ConfigError for options that cannot be carried out, and AttentionError if the attention
+    backend that was asked for cannot serve.
     """
     if plan is None:
         chosen = {"mode": mode, "crop": crop, "stride": stride}
         chosen = {name: value for name, value in chosen.items() if value is not None}
         plan = dataclasses.replace(model.config.inference, **chosen, scales=scales, flip=flip, resize=resize)  # type: ignore[arg-type]
+        require(plan.mode == "slide" or not (crop or stride), "predict: crop and stride belong to mode='slide'")
     elif (mode, crop, stride, scales, flip, resize) != (None, None, None, (1.0,), False, None):
         raise ConfigError("predict: give either a plan or single options, not both.")
     picture = to_tensor(image)[None].to(model.device)

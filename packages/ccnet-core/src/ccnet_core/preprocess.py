@@ -24,9 +24,15 @@ def read_picture(path: str | Path) -> Image.Image:
             # Pillow warns before it refuses; both mean the same to the user.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
+                return _to_rgb(ImageOps.exif_transpose(image), str(path))
     except FileNotFoundError:
         raise PictureError(f"{path}: there is no such file.") from None
+    except IsADirectoryError:
+        raise PictureError(f"{path}: this is a folder. Give the name of a picture.") from None
+    except PermissionError:
+        raise PictureError(f"{path}: may not be read. Check its permissions.") from None
+    except PictureError:
+        raise
     except UnidentifiedImageError:
         raise PictureError(f"{path}: not a picture that Pillow can read. Convert it to PNG or JPEG.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -37,12 +43,22 @@ def read_picture(path: str | Path) -> Image.Image:
         raise PictureError(f"{path}: damaged or unreadable ({error}). Fetch or export the file again.") from error
 
 
+def _to_rgb(image: Image.Image, where: str) -> Image.Image:
+    # Pillow clips 16 bit and float pixels to 255 instead of scaling them.
+    if image.mode.startswith(("I", "F")):
+        raise PictureError(f"{where}: has 16 bit or float pixels (mode {image.mode}). Save it with 8 bits a channel.")
+    return image.convert("RGB")
+
+
 def to_tensor(picture: Picture) -> Tensor:
-    """Return `picture` as a uint8 tensor (3, H, W), RGB, 0-255. Raises PictureError for any other shape or type."""
+    """Return `picture` as a uint8 tensor (3, H, W), RGB, 0-255; a tensor is returned as it is, not copied.
+
+    Raises PictureError for any other shape or type, and for a file that cannot be read.
+    """
     if isinstance(picture, str | Path):
         picture = read_picture(picture)
     if isinstance(picture, Image.Image):
-        picture = np.array(picture.convert("RGB"))
+        picture = np.array(_to_rgb(picture, "the picture"))
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise PictureError(f"An array must be uint8 (H, W, 3) RGB, got {picture.dtype} {picture.shape}.")

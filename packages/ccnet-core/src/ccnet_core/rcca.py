@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ccnet_core.attention.interface import spec_of
 from ccnet_core.attention.reference import attention_weights
-from ccnet_core.attention.select import select
-from ccnet_core.errors import ConfigError
-from ccnet_core.plugins import loaded_backends
+from ccnet_core.attention.select import require_known, select
+from ccnet_core.checks import is_whole, require, require_sizes
 
 
 class CrissCrossAttention(nn.Module):
@@ -20,24 +19,24 @@ class CrissCrossAttention(nn.Module):
     starts at 0 in the paper, so that a fresh module is the identity. The parameter names are those of the authors'
     code. `backend` asks for an attention backend by name; None chooses automatically.
 
-    Raises ConfigError if `channels` is not a multiple of `reduction`.
+    Raises ConfigError if `channels` is not a multiple of `reduction`, AttentionError for an unknown `backend`.
     """
 
     def __init__(self, channels: int, *, reduction: int = 8, gamma: float = 0.0, backend: str | None = None) -> None:
         super().__init__()
-        if channels < reduction or channels % reduction:
-            raise ConfigError(f"channels {channels} must be a multiple of reduction {reduction}.")
+        require_sizes(channels=(channels,), reduction=(reduction,))
+        require(channels % reduction == 0, f"channels {channels} must be a multiple of reduction {reduction}")
+        require_known(backend)  # also loads the plug-ins, so that no traced code ever does it
         self.query_conv = nn.Conv2d(channels, channels // reduction, 1)
         self.key_conv = nn.Conv2d(channels, channels // reduction, 1)
         self.value_conv = nn.Conv2d(channels, channels, 1)
         self.gamma = nn.Parameter(torch.full((1,), gamma))
         self.backend = backend
-        loaded_backends()  # plug-ins are loaded here, so that no traced code ever does it
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         query, key, value = self.query_conv(x), self.key_conv(x), self.value_conv(x)
-        attend = select(spec_of(query, value), self.backend)
+        attend = select(spec_of(query, value, key, self.gamma, x), self.backend)
         return attend(query, key, value, scale=self.gamma, residual=x)
 
     def weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,8 +61,7 @@ class RecurrentCrissCrossAttention(nn.Module):
         backend: str | None = None,
     ) -> None:
         super().__init__()
-        if recurrence < 0:
-            raise ConfigError(f"recurrence must be 0 or more, got {recurrence}.")
+        require(is_whole(recurrence) and recurrence >= 0, f"recurrence must be 0 or more, got {recurrence}")
         self.recurrence = recurrence
         if recurrence:
             self.cca = CrissCrossAttention(channels, reduction=reduction, gamma=gamma, backend=backend)

@@ -16,14 +16,12 @@ def resize_bytes(picture: Tensor, size: tuple[int, int]) -> Tensor:
     if (height, width) == size:
         return picture
     left, right, weight = _taps(width, size[1], picture.device)
-    inside = (left >= 0) & (left < width - 1)
-    weight = weight * inside  # at the left and right border a single pixel counts ...
     left, right = left.clamp(0, width - 1), right.clamp(0, width - 1)
     pixels = picture.int()
     rows = pixels[..., left] * (WEIGHT_ONE - weight) + pixels[..., right] * weight
     top, bottom, weight = _taps(height, size[0], picture.device)
     top, bottom = top.clamp(0, height - 1), bottom.clamp(0, height - 1)
-    weight = weight[:, None]  # ... but at the upper and lower one the row counts twice, and is rounded twice
+    weight = weight[:, None]
     upper = (rows[..., top, :] >> 4) * (WEIGHT_ONE - weight) >> 16
     lower = (rows[..., bottom, :] >> 4) * weight >> 16
     return ((upper + lower + 2) >> 2).to(torch.uint8)

@@ -4,12 +4,14 @@ Used for `config.json`, the zoo and the trainer's recipes. Supported field types
 `X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]` and other dataclasses.
 """
 
+import contextlib
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ccnet_core.errors import ConfigError, nearest
+from ccnet_core.errors import CCNetError, ConfigError, nearest
 
 T = TypeVar("T")
 
@@ -31,7 +33,10 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[Excep
             raise error(f"{where}: the key {name!r} is missing.")
     hints = get_type_hints(cls)
     values = {key: _convert(hints[key], value, f"{where}: {key}", error) for key, value in mapping.items()}
-    return cls(**values)
+    try:
+        return cls(**values)
+    except CCNetError as fault:
+        raise error(f"{where}: {fault}") from None
 
 
 def to_mapping(value: object) -> Any:
@@ -107,19 +112,24 @@ def _sequence(value: object, where: str, error: type[Exception]) -> list[Any]:
 
 
 def _convert_scalar(hint: Any, value: object, where: str, error: type[Exception]) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-3, without a point, as text.
-        try:
-            return float(value)
-        except ValueError:
-            raise error(f"{where}: expected a number, got {value!r}.") from None
+    if hint is float:
+        return _convert_float(value, where, error)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise error(f"{where}: expected {_name(hint)}, got {value!r}.")
     return value
 
 
+def _convert_float(value: object, where: str, error: type[Exception]) -> float:
+    # YAML 1.1 reads 1e-3, without a point, as text.
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
+    raise error(f"{where}: expected a number, got {value!r}.")
+
+
 def _name(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

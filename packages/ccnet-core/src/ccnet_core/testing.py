@@ -46,7 +46,10 @@ def check_attention_backend(
     served = 0
     for shape in SHAPES:
         inputs = _inputs(shape, device, dtype)
-        if backend.why_unsupported(spec_of(inputs["query"], inputs["value"])) is None:
+        if (
+            backend.why_unsupported(spec_of(*(inputs[name] for name in ("query", "value", "key", "scale", "residual"))))
+            is None
+        ):
             _check_call(backend, inputs, tolerance)
             served += 1
     assert served, f"the backend serves no shape on {device} in {dtype}"

@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import ccnet_core as ccnet
-from ccnet_core import plugins
+from ccnet_core.attention import plugins
 from ccnet_core.attention.interface import ENTRY_POINT_GROUP
 from ccnet_core.attention.reference import TorchBackend
 
@@ -22,6 +22,19 @@ class Incomplete:
     name = "incomplete"
 
 
+class WithoutPriority(Preferred):
+    priority = None
+
+
+class CalledTorch(TorchBackend):
+    priority = 99
+
+
+class CannotAnswer(Preferred):
+    def why_unsupported(self, spec):
+        raise RuntimeError("broken")
+
+
 preferred, wrong_version, incomplete = Preferred(), WrongVersion(), Incomplete()
 
 
@@ -32,7 +45,7 @@ def install(monkeypatch):
     def with_plugins(**objects):
         class Installed(EntryPoint):
             def load(self):
-                if isinstance(objects[self.name], Exception):
+                if isinstance(objects[self.name], BaseException):
                     raise objects[self.name]
                 return objects[self.name]
 
@@ -71,7 +84,11 @@ def test_plugin_of_another_version_falls_back_with_one_warning_that_names_both(i
     [
         (ImportError("no libcuda"), "failed to load .ImportError: no libcuda"),
         (RuntimeError("half written"), "failed to load .RuntimeError: half written"),
-        (incomplete, "lacks version, api_version, priority"),
+        (SystemExit(1), "failed to load .SystemExit: 1"),
+        (incomplete, "lacks version, api_version, priority, why_unsupported, prefers, or has it of the wrong type"),
+        (WithoutPriority(), "lacks priority"),
+        (Preferred, "it is a class; the entry point must name an object"),
+        (CalledTorch(), "the name 'torch' is taken"),
     ],
 )
 def test_broken_plugin_falls_back_with_one_warning(install, plugin, reason):
@@ -88,3 +105,20 @@ def test_table_lists_refused_plugins_with_their_reason(install):
     assert rows["torch"].usable
     assert not rows["wrong"].usable
     assert "version 99" in rows["wrong"].reason
+
+
+def test_table_survives_a_backend_that_cannot_answer(install):
+    install(broken=CannotAnswer())
+    (row,) = [row for row in ccnet.attention_backends() if row.name == "preferred"]
+    assert (row.usable, row.reason) == (False, "it failed to answer (RuntimeError: broken)")
+
+
+def test_backend_that_does_not_prefer_a_call_is_usable_by_name_only(install):
+    class Reluctant(Preferred):
+        def prefers(self, spec):
+            return False
+
+    install(reluctant=Reluctant())
+    (row,) = [row for row in ccnet.attention_backends() if row.name == "preferred"]
+    assert row.usable
+    assert row.reason.startswith("only by name")

@@ -1,6 +1,7 @@
 """Attention backends of installed distributions, found by entry point and checked before use."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
@@ -42,9 +43,9 @@ def load_plugins() -> None:
     found: dict[str, AttentionBackend] = {torch_backend.name: torch_backend}
     _refused.clear()
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-        backend = _load(entry_point)
+        backend = _load(entry_point, found)
         if backend is not None:
-            found.setdefault(backend.name, backend)
+            found[backend.name] = backend
     _loaded[:] = sorted(found.values(), key=lambda backend: -backend.priority)
 
 
@@ -71,24 +72,28 @@ def _typical_call() -> AttentionSpec:
 
 
 def _status(backend: AttentionBackend, spec: AttentionSpec) -> BackendStatus:
-    reason = backend.why_unsupported(spec)
-    usable = reason is None
-    if usable and not backend.prefers(spec):
-        reason = "only by name: it does not prefer such a call"
+    try:
+        reason = backend.why_unsupported(spec)
+        usable = reason is None
+        if usable and not backend.prefers(spec):
+            reason = "only by name: it does not prefer such a call"
+    except Exception as error:
+        # The table is what a user asks when something is broken, so it must not break too.
+        usable, reason = False, f"it failed to answer ({type(error).__name__}: {error})"
     return BackendStatus(
         name=backend.name, version=backend.version, api_version=backend.api_version, usable=usable, reason=reason
     )
 
 
-def _load(entry_point: EntryPoint) -> AttentionBackend | None:
+def _load(entry_point: EntryPoint, found: Mapping[str, AttentionBackend]) -> AttentionBackend | None:
     distribution = entry_point.dist.name if entry_point.dist else entry_point.value
     version = entry_point.dist.version if entry_point.dist else "unknown"
     api_version = None
     try:
         backend: AttentionBackend = entry_point.load()
         api_version = getattr(backend, "api_version", None)
-        fault = _fault(backend)
-    except Exception as error:
+        fault = _fault(backend, found)
+    except (Exception, SystemExit) as error:
         # A plug-in is foreign code: whatever it raises, core still works without it.
         fault = f"it failed to load ({type(error).__name__}: {error})"
     if fault is None:
@@ -105,11 +110,16 @@ def _load(entry_point: EntryPoint) -> AttentionBackend | None:
     return None
 
 
-def _fault(backend: AttentionBackend) -> str | None:
-    required = ("name", "version", "api_version", "priority", "why_unsupported", "prefers", "__call__")
-    missing = [part for part in required if not hasattr(backend, part)]
-    if missing:
-        return f"it lacks {', '.join(missing)}"
+def _fault(backend: AttentionBackend, found: Mapping[str, AttentionBackend]) -> str | None:
+    if isinstance(backend, type):
+        return "it is a class; the entry point must name an object"
+    kinds = {"name": str, "version": str, "api_version": int, "priority": int}
+    wrong = [part for part, kind in kinds.items() if not isinstance(getattr(backend, part, None), kind)]
+    wrong += [part for part in ("why_unsupported", "prefers") if not callable(getattr(backend, part, None))]
+    if wrong or not callable(backend):
+        return f"it lacks {', '.join(wrong) or '__call__'}, or has it of the wrong type"
     if backend.api_version != API_VERSION:
         return f"it speaks version {backend.api_version} of the interface"
+    if found.get(backend.name, backend) is not backend:
+        return f"the name {backend.name!r} is taken"
     return None

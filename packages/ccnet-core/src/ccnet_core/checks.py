@@ -1,0 +1,34 @@
+"""What values of a configuration must be, wherever they come from."""
+
+from ccnet_core.errors import ConfigError
+
+LARGEST_SIZE = 2**16
+"""Of a channel count, stride, dilation or depth: enough for any network, and no request for all memory."""
+
+
+def require(condition: object, message: str) -> None:
+    """Raise ConfigError with `message` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(f"{message}.")
+
+
+def require_sizes(**values: tuple[int, ...]) -> None:
+    """Raise ConfigError unless all values are whole numbers from 1 to `LARGEST_SIZE`."""
+    for name, sizes in values.items():
+        fits = all(is_whole(size) and 1 <= size <= LARGEST_SIZE for size in sizes)
+        require(fits, f"{name} must be from 1 to {LARGEST_SIZE}, got {', '.join(map(str, sizes))}")
+
+
+def is_whole(value: object) -> bool:
+    """Return whether `value` is an int and not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_pair(value: object) -> bool:
+    """Return whether `value` is a tuple of two whole numbers above 0."""
+    return isinstance(value, tuple) and len(value) == 2 and all(is_whole(edge) and edge > 0 for edge in value)
+
+
+def is_colour(value: object) -> bool:
+    """Return whether `value` is a tuple of three whole numbers from 0 to 255."""
+    return isinstance(value, tuple) and len(value) == 3 and all(is_whole(part) and 0 <= part <= 255 for part in value)
