@@ -21,9 +21,7 @@ def environment():
     """The variables of this process without those of a launcher."""
     launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CCNET_ATTENTION")
     return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in launcher and not name.startswith("ACCELERATE_")
+        name: value for name, value in os.environ.items() if name not in launcher and not name.startswith("ACCELERATE_")
     }
 
 

@@ -25,7 +25,8 @@ def test_recipe_learns_real_streets(camvid_mini, tmp_path):
     labels = ccnet.predict(model, sample["image"].transpose(1, 2, 0)).labels
     counted = sample["label"] != 255
     assert (labels == sample["label"])[counted].mean() >= 0.7
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"recipe.yaml", "metrics.jsonl", "checkpoints", "last"}
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left >= {"recipe.yaml", "metrics.jsonl", "checkpoints", "best", "last"}
     with Image.open(tmp_path / "run" / "preview.png") as preview:
         assert np.asarray(preview).std() > 10
 
@@ -41,7 +42,8 @@ def test_two_processes_train_it_on_a_cpu(run, camvid_mini, tmp_path):
 
 
 def test_one_process_where_two_were_asked_for_is_refused(run, camvid_mini):
-    done = run("-m", "ccnet_train", "fit", "camvid-mini", f"data.root={camvid_mini}", launcher=(*LAUNCH, "--cpu", "--num_processes", "2"))
+    arguments = ("-m", "ccnet_train", "fit", "camvid-mini", f"data.root={camvid_mini}")
+    done = run(*arguments, launcher=(*LAUNCH, "--cpu", "--num_processes", "2"))
     assert done.returncode != 0
     assert "only one was started" in done.stderr
 

@@ -102,7 +102,7 @@ def test_the_public_function_compiles_without_a_graph_break(monkeypatch):
     """A spec that claims a CUDA device stands in for one, so that every check is traced."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
 
-    def spec_as_on_cuda(query, value):
+    def spec_as_on_cuda(query, value, *_others):
         shape = (query.shape[0], query.shape[1], value.shape[1], *query.shape[2:])
         return support.OwnSpec(
             device_type="cuda",

@@ -31,7 +31,7 @@ def criss_cross_attention(
     Raises KernelError, a ValueError, for anything else.
     """
     _check_arguments(query, key, value, scale, residual)
-    reason = why_unsupported(spec_of(query, value))
+    reason = why_unsupported(spec_of(query, value, key, scale, residual))
     if reason is not None:
         raise KernelError(reason)
     return attend(query, key, value, scale=scale, residual=residual)

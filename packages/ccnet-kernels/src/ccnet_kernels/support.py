@@ -49,8 +49,9 @@ def capability_of(index: int | None) -> tuple[int, int]:
     return torch.cuda.get_device_capability(index)
 
 
-def spec_of(query: torch.Tensor, value: torch.Tensor) -> OwnSpec:
-    """Describe a call with `query` (B, D, H, W) and `value` (B, C, H, W)."""
+def spec_of(query: torch.Tensor, value: torch.Tensor, *others: torch.Tensor | None) -> OwnSpec:
+    """Describe a call with `query` (B, D, H, W) and `value` (B, C, H, W); `others` may need a gradient too."""
+    tensors = [tensor for tensor in (query, value, *others) if tensor is not None]
     device = query.device
     return OwnSpec(
         device_type=device.type,
@@ -58,7 +59,7 @@ def spec_of(query: torch.Tensor, value: torch.Tensor) -> OwnSpec:
         dtype=query.dtype,
         rank=query.ndim - 2,
         shape=(query.shape[0], query.shape[1], value.shape[1], *query.shape[2:]),
-        needs_gradient=torch.is_grad_enabled() and (query.requires_grad or value.requires_grad),
+        needs_gradient=torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors),
     )
 
 
