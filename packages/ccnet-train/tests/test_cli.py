@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -6,6 +7,7 @@ import pytest
 
 import ccnet_core as ccnet
 from ccnet_train.cli import main
+from ccnet_train.errors import ProcessError
 from ccnet_train.recipe import to_yaml
 
 
@@ -41,7 +43,7 @@ def test_fresh_starts_over(path, capsys):
 
 
 def test_evaluate_prints_a_table(path, tmp_path, capsys):
-    ccnet.CCNet.from_config("ccnet_tiny", num_classes=3).save_pretrained(tmp_path / "weights")
+    ccnet.CCNet.from_config("ccnet_tiny", classes=("ground", "red", "green")).save_pretrained(tmp_path / "weights")
     assert main(["evaluate", path, "--weights", str(tmp_path / "weights"), "data.val.length=2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("mIoU ")
@@ -52,6 +54,11 @@ def test_evaluate_prints_a_table(path, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["fit", "beakon"], "error: No recipe and no YAML file is called 'beakon'"),
+        (["fit", "PATH", "output=/proc/nope"], "output=/proc/nope: cannot be written"),
+        (["fit", "PATH", "data.train.broken=11"], "split 'train': 11.png: not a readable picture"),
+        (["fit", "PATH", "data.val.broken=1"], "split 'val': 1.png: not a readable picture"),
+        (["fit", "PATH", "seed=[1"], "seed=[1: not valid YAML: line 1"),
+        (["fit", "PATH", "--dry-run", "data.val.length=0"], "split 'val': it holds no pictures"),
         (["fit", "PATH", "train.iteration=3"], "unknown key 'iteration'"),
         (["fit", "PATH", "data.root=missing"], "there is no folder 'missing'. Download it first."),
         (["fit", "PATH", "model.name=ccnet_tini"], "ccnet_tiny"),
@@ -61,15 +68,36 @@ def test_evaluate_prints_a_table(path, tmp_path, capsys):
 def test_an_error_is_one_line_with_a_remedy_and_exit_code_2(path, capsys, arguments, message):
     assert main([path if word == "PATH" else word for word in arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert error.count("\n") == 1
+    assert error.count("\n") <= 2  # a bar may stand before it
+    assert error.splitlines()[-1].startswith("error: ")
+    assert message in error.splitlines()[-1]
 
 
-def test_only_the_main_process_prints_an_error(path, capsys, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+@pytest.mark.parametrize(("local_rank", "printed"), [("1", 0), ("0", 1)])
+def test_an_error_of_every_process_is_printed_once_per_machine(path, capsys, monkeypatch, local_rank, printed):
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
     assert main(["fit", path, "sed=3"]) == 2
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err.count("error: ") == printed
+
+
+def test_an_error_of_one_process_is_printed_with_its_number(path, capsys, monkeypatch):
+    def fail(*arguments, **options):
+        raise ProcessError("3.png: damaged")
+
+    monkeypatch.setattr("ccnet_train.loop.fit", fail)
+    monkeypatch.setenv("RANK", "1")
+    assert main(["fit", path]) == 2
+    assert capsys.readouterr().err == "\nerror (process 1): 3.png: damaged\n"
+
+
+def test_an_error_of_the_system_is_one_line(path, capsys, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ccnet_train.loop.fit", fail)
+    assert main(["fit", path]) == 2
+    assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize("words", [["fit"], ["fit", "beacon", "--frsh"], ["recipes", "seed=3"], ["train"]])
@@ -79,13 +107,47 @@ def test_a_wrong_command_line_is_refused(words, capsys):
     assert raised.value.code == 2
 
 
-def test_ctrl_c_says_how_to_continue(path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "NEW"], "stopped. No checkpoint had been written yet."),
+        (["fit", "RUN"], "stopped. The same command continues from step 2."),
+        (["fit", "RUN", "--fresh"], "stopped. The same command without --fresh continues from step 2."),
+        (["fit", "RUN", "--fresh", "seed=9"], "stopped."),
+        (["fit", "RUN", "--dry-run"], "stopped."),
+        (["evaluate", "RUN", "--weights", "x"], "stopped."),
+    ],
+)
+def test_ctrl_c_says_what_is_true_of_the_command(path, tmp_path, capsys, monkeypatch, words, said):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ccnet_train.loop.fit", interrupted)
-    assert main(["fit", path]) == 130
-    assert "The same command continues from the newest checkpoint." in capsys.readouterr().err
+    main(["fit", path])
+    for function in ("loop.fit", "dry_run.describe", "evaluate.evaluate_weights"):
+        monkeypatch.setattr(f"ccnet_train.{function}", interrupted)
+    new = [path, f"output={tmp_path / 'new'}"]
+    arguments = [argument for word in words for argument in {"RUN": [path], "NEW": new}.get(word, [word])]
+    capsys.readouterr()
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == f"\n{said}\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_is_no_error(unbuffered):
+    done = subprocess.run(
+        [sys.executable, "-m", "ccnet_train", "recipes"],
+        stdout=closed_pipe(),
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def closed_pipe():
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
 
 
 def test_recipes_lists_the_built_in_ones(capsys):

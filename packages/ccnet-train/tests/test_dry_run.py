@@ -13,7 +13,7 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(squares, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("override", ["data.root=missing", "data.train.lenth=3", "augment.flop=1"])
+@pytest.mark.parametrize("override", ["data.root=missing", "loss.class_weights=[1]"])
 def test_what_a_run_refuses_a_dry_run_refuses(squares, override):
     with pytest.raises(TrainError):
         describe(squares("augment=null", override))

@@ -3,7 +3,7 @@ import pytest
 
 import ccnet_core as ccnet
 from ccnet_train import TrainError
-from ccnet_train.evaluate import evaluate, evaluate_weights, table
+from ccnet_train.evaluate import class_differences, evaluate, evaluate_weights, table
 from ccnet_train.launch import open_accelerator
 from ccnet_train.metrics import ConfusionMatrix, Scores
 
@@ -57,8 +57,19 @@ def test_a_split_without_a_labelled_pixel_is_refused(model):
 
 def test_weights_for_other_classes_are_refused(squares, tmp_path):
     ccnet.CCNet.from_config("ccnet_tiny", num_classes=5).save_pretrained(tmp_path / "five")
-    with pytest.raises(TrainError, match=r"five has 5 classes, the dataset 'squares' has 3"):
+    with pytest.raises(TrainError, match=r"five has other classes than .* 'squares': 5 classes instead of 3"):
         evaluate_weights(squares(), tmp_path / "five")
+
+
+def test_weights_for_classes_of_other_names_are_refused(squares, tmp_path):
+    ccnet.CCNet.from_config("ccnet_tiny", classes=("ground", "green", "red")).save_pretrained(tmp_path / "other")
+    with pytest.raises(TrainError, match="class 1 is 'green' instead of 'red', class 2 is 'red' instead of 'green'"):
+        evaluate_weights(squares(), tmp_path / "other")
+
+
+def test_many_different_classes_are_counted():
+    assert class_differences("abcdef", "uvwxyf").endswith("class 2 is 'c' instead of 'w' and 2 more")
+    assert class_differences("ab", ("a", "b")) == ""
 
 
 def test_the_table_is_in_percent_and_marks_absent_classes():

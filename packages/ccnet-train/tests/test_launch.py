@@ -1,11 +1,13 @@
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from ccnet_train import TrainError
+from ccnet_train.errors import ProcessError
 from ccnet_train.evaluate import evaluate_weights
-from ccnet_train.launch import refuse_lost_processes
+from ccnet_train.launch import launched_processes, own_errors, refuse_lost_processes
 from ccnet_train.positions import index_at
 from ccnet_train.recipe import to_yaml
 
@@ -31,6 +33,9 @@ TWO_BY_ACCELERATE = accelerate_launch(
 TWO_BY_TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
+COMPLETE = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
 @pytest.mark.parametrize(
     ("environment", "processes"),
     [
@@ -38,7 +43,7 @@ TWO_BY_TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone"
         ({"ACCELERATE_MIXED_PRECISION": "no"}, 1),
         ({"MASTER_ADDR": "10.0.0.1"}, 1),
         ({"WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_MIXED_PRECISION": "no"}, 1),
-        ({"WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "ACCELERATE_MIXED_PRECISION": "no"}, 4),
+        ({**COMPLETE, "ACCELERATE_MIXED_PRECISION": "no"}, 2),
     ],
 )
 def test_a_launch_with_all_its_processes_is_accepted(environment, processes):
@@ -48,7 +53,7 @@ def test_a_launch_with_all_its_processes_is_accepted(environment, processes):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"WORLD_SIZE": "2"}, "Launched as 2 processes .* accelerate sees 1.*--num_processes 2 "),
+        (COMPLETE, "Launched as 2 processes .* accelerate sees 1.*--num_processes 2 "),
         ({"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"}, "several processes .* only one was started"),
     ],
 )
@@ -56,6 +61,54 @@ def test_a_launch_that_lost_processes_is_refused_with_the_command_that_works(env
     with pytest.raises(TrainError, match=message) as raised:
         refuse_lost_processes(environment, 1)
     assert "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes" in str(raised.value)
+
+
+@pytest.mark.parametrize(("environment", "processes"), [({}, 1), ({"WORLD_SIZE": "1"}, 1), (COMPLETE, 2)])
+def test_the_number_of_processes_launched_is_read(environment, processes):
+    assert launched_processes(environment) == processes
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE=abc is not a number of processes"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 is not a number"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2, but RANK, MASTER_ADDR, MASTER_PORT is not set"),
+        ({**COMPLETE, "RANK": "2"}, "RANK=2 is not a process of WORLD_SIZE=2"),
+        ({**COMPLETE, "RANK": "x"}, "RANK=x is not a process"),
+    ],
+)
+def test_a_launch_that_is_not_complete_is_refused_with_a_remedy(environment, message):
+    with pytest.raises(TrainError, match=f"{message}.*accelerate launch or torchrun.*unset them"):
+        launched_processes(environment)
+
+
+@pytest.mark.parametrize(("words", "size"), [((), "2"), (("--dry-run",), "abc")])
+def test_a_broken_launch_is_one_line_and_exit_code_2(squares, command, tmp_path, words, size):
+    done = command("fit", write(squares(), tmp_path), *words, WORLD_SIZE=size)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: WORLD_SIZE={size}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("processes", "kind"), [(1, OSError), (2, ProcessError)])
+def test_an_error_of_a_share_is_told_apart_only_among_several_processes(processes, kind):
+    with pytest.raises(kind), own_errors(SimpleNamespace(num_processes=processes)):
+        raise OSError("gone")
+
+
+def test_an_error_of_one_of_two_processes_is_printed_by_it(squares, command, tmp_path):
+    # Process 1 begins with position 2.
+    broken = index_at(2, seed=squares().seed, samples=SQUARES_LENGTH)
+    path = write(squares(f"data.train.broken={broken}", "data.workers=1"), tmp_path)
+    done = command("fit", path, launcher=TWO_BY_TORCHRUN)
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if "not a readable picture" in line]
+    assert "DataLoader" not in done.stderr
+    assert told == [
+        f"error (process 1): dataset 'squares', split 'train': {broken}.png: not a readable picture; "
+        "fetch or export it again."
+    ]
 
 
 def test_accelerate_starting_one_process_instead_of_two_is_refused(squares, command, tmp_path):
@@ -75,7 +128,8 @@ def test_two_processes_see_the_samples_of_one_and_share_the_evaluation(squares, 
     done = command("fit", write(recipe, tmp_path), launcher=launcher, **environment)
     assert done.returncode == 0, done.stderr
     assert "processes: 2, device: cpu" in done.stdout
-    ranks = [list(map(int, (seen / f"rank{rank}.txt").read_text().split())) for rank in (0, 1)]
+    # The first picture of each is the check before the run.
+    ranks = [list(map(int, (seen / f"rank{rank}.txt").read_text().split()))[1:] for rank in (0, 1)]
     assert len(ranks[0]) == len(ranks[1]) == SQUARES_STEPS * SQUARES_IMAGES // 2
     assert steps_of(*ranks) == steps_of(alone(recipe))
     # The weights of the main process, measured by one process: equal only if both processes measured these weights.

@@ -1,6 +1,10 @@
 import json
+import pkgutil
+import random
+import shutil
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +19,10 @@ def records(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
 def test_a_run_leaves_its_files_and_learns(squares, tmp_path):
     recipe = squares("train.iterations=60", "optimiser.lr=5e-3", "evaluate.every=20", "checkpoint.every=30")
     result = fit(recipe, quiet=True)
@@ -22,7 +30,7 @@ def test_a_run_leaves_its_files_and_learns(squares, tmp_path):
     names = {path.name for path in folder.iterdir()}
     expected = {"recipe.yaml", "metrics.jsonl", "checkpoints", "best", "last", "tensorboard", "preview.png"}
     assert names == expected
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-000030", "step-000060"]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-000040", "step-000060"]
     assert list(result.history) == records(folder)
     assert result.best_miou > 0.8
     scores, _ = evaluate_weights(recipe, result.best_folder)
@@ -49,12 +57,14 @@ def test_a_run_killed_and_started_again_equals_one_that_was_not(squares, command
         paths[name] = tmp_path / f"{name}.yaml"
         paths[name].write_text(to_yaml(squares(f"output={tmp_path / name}", "model.name=ccnet_small")))
     assert command("fit", paths["whole"]).returncode == 0
-    killed = command("fit", paths["killed"], FAKE_DIE_AT="30")  # in step 8, after the checkpoint of step 5
+    killed = command(
+        "fit", paths["killed"], FAKE_DIE_AT="31"
+    )  # in step 8, after the evaluation of step 6, which is a checkpoint; one picture is read before
     assert killed.returncode == -signal.SIGKILL
     assert max(line["step"] for line in records(tmp_path / "killed")) == 7
     resumed = command("fit", paths["killed"])
     assert resumed.returncode == 0, resumed.stderr
-    assert "steps 6 to 12" in resumed.stdout
+    assert "steps 7 to 12" in resumed.stdout
     assert records(tmp_path / "killed") == records(tmp_path / "whole")
     weights = [tmp_path / name / "last" / "model.safetensors" for name in paths]
     assert weights[0].read_bytes() == weights[1].read_bytes()
@@ -68,8 +78,10 @@ def test_workers_do_not_change_the_losses(squares):
 
 def test_a_finished_run_says_so_and_is_returned_as_it_is(squares, tmp_path, capsys, monkeypatch):
     first = fit(squares("train.iterations=2"), quiet=True)
-    monkeypatch.setattr(loop, "build_run", None)
+    monkeypatch.setattr(loop, "load_parts", None)
+    before = contents(tmp_path / "run")
     assert fit(squares("train.iterations=2")) == first
+    assert contents(tmp_path / "run") == before
     assert "this run is finished (2 steps). Start over with --fresh." in capsys.readouterr().out
 
 
@@ -105,12 +117,116 @@ def test_a_loss_that_is_not_finite_stops_the_run(squares, monkeypatch):
         fit(squares(), quiet=True)
 
 
-def test_the_callers_random_state_and_settings_survive(squares):
-    torch.manual_seed(7)
-    expected = torch.rand(())
-    torch.manual_seed(7)
+@pytest.mark.parametrize("due", ["evaluate.every=1", "checkpoint.every=1"])
+def test_a_loss_that_is_not_finite_is_never_saved(squares, tmp_path, monkeypatch, due):
+    monkeypatch.setattr(loop, "training_loss", lambda network, output, *rest: output.logits.sum() * float("inf"))
+    with pytest.raises(TrainError, match=r"at step 1. Lower optimiser.lr"):
+        fit(squares("log.every=5", due), quiet=True)
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+def seed_all(seed):
+    torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)
+
+
+def draw_all():
+    return float(torch.rand(())), random.random(), np.random.random()
+
+
+def test_the_callers_random_state_and_settings_survive(squares, tmp_path):
+    for seed in (7, 8):  # the second run loads the generators that the first one stored after step 1
+        seed_all(seed)
+        expected = draw_all()
+        seed_all(seed)
+        fit(squares("train.iterations=2", "checkpoint.every=1"), quiet=True)
+        assert draw_all() == expected
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-000002")
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_at(monkeypatch, place, call):
+    """Raise Killed instead of the `call`th call of `place`."""
+    path, name = place.rsplit(".", 1)
+    owner = pkgutil.resolve_name(path)
+    original, calls = getattr(owner, name), []
+
+    def counted(*arguments, **options):
+        calls.append(name)
+        if len(calls) == call:
+            raise Killed
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize(
+    ("place", "call", "resumed"),
+    [
+        ("ccnet_train.loop.write_preview", 2, 2),
+        ("accelerate.Accelerator.save_state", 2, 2),
+        ("ccnet_train.run_folder.RunFolder.settle", 3, 4),  # the first call is that of the start
+        ("ccnet_train.loop._step", 5, 4),
+    ],
+)
+def test_after_any_kill_best_holds_the_step_that_the_history_reports(
+    squares, tmp_path, monkeypatch, place, call, resumed
+):
+    """Every evaluation is better than the one before; the kill comes while that of step 4 is saved, or after."""
+    evaluate, evaluated = loop.evaluate, {}
+
+    def rising(network, *arguments, **options):
+        step = 2 * len(evaluated) + 2
+        evaluated[step] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        scores = evaluate(network, *arguments, **options)
+        object.__setattr__(scores, "miou", step / 10)
+        return scores
+
+    overrides = ("train.iterations=6", "evaluate.every=2", "checkpoint.every=5")
+    monkeypatch.setattr(loop, "evaluate", rising)
+    for killed in ((place, call), ("ccnet_train.loop._step", 1)):
+        with monkeypatch.context() as patch:
+            kill_at(patch, *killed)
+            with pytest.raises(Killed):
+                fit(squares(*overrides), quiet=True)
+    assert records(tmp_path / "run")[-1]["miou"] == resumed / 10
+    stored = CCNet.from_pretrained(tmp_path / "run" / "best").state_dict()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in evaluated[resumed].items())
+
+
+def test_a_missing_best_folder_is_refused(squares, tmp_path):
     fit(squares("train.iterations=2"), quiet=True)
-    assert torch.rand(()) == expected
+    shutil.rmtree(tmp_path / "run" / "best")
+    with pytest.raises(TrainError, match=r"best is missing, the weights of step 2. Start over with --fresh"):
+        fit(squares("train.iterations=2"), quiet=True)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.name=ccnet_tny",
+        "loss.class_weights=[1,1]",
+        "augment={flop: 1}",
+        "data.val.broken=0",
+        "model.weights=OWN",
+    ],
+)
+def test_fresh_deletes_nothing_before_all_is_checked(squares, tmp_path, override):
+    fit(squares("train.iterations=1"), quiet=True)
+    before = contents(tmp_path / "run")
+    with pytest.raises(ValueError):  # noqa: PT011
+        fit(squares(override.replace("OWN", str(tmp_path / "run" / "best"))), fresh=True, quiet=True)
+    assert contents(tmp_path / "run") == before
+
+
+def test_fresh_deletes_nothing_before_the_class_weights_are_counted(squares, tmp_path):
+    fit(squares("train.iterations=1"), quiet=True)
+    recipe = squares("loss.class_weights=inverse_sqrt_frequency", "data.train.broken=4")
+    with pytest.raises(TrainError, match=r"4.png: not a readable picture"):
+        fit(recipe, fresh=True, quiet=True)
+    assert (tmp_path / "run" / "best").is_dir()
 
 
 def test_the_auxiliary_head_is_trained(squares, tmp_path):

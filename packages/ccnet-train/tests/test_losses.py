@@ -7,7 +7,7 @@ import torch
 import ccnet_core as ccnet
 from ccnet_train import TrainError
 from ccnet_train.launch import open_accelerator
-from ccnet_train.losses import class_weights, inverse_sqrt_frequency, training_loss
+from ccnet_train.losses import check_class_weights, class_weights, inverse_sqrt_frequency, training_loss
 from ccnet_train.recipe import LossSection
 
 
@@ -52,6 +52,12 @@ def test_given_weights_are_used_as_they_are():
 def test_a_wrong_number_of_weights_names_the_classes():
     with pytest.raises(TrainError, match="has 2 numbers, the dataset 3 classes: a, b, c"):
         weights(LossSection(class_weights=(1, 2)))
+
+
+def test_a_wrong_number_of_weights_is_found_without_counting():
+    check_class_weights(LossSection(class_weights="inverse_sqrt_frequency"), Labels())
+    with pytest.raises(TrainError, match="has 2 numbers"):
+        check_class_weights(LossSection(class_weights=(1, 2)), Labels())
 
 
 def test_a_label_out_of_range_is_named_with_its_picture():

@@ -105,6 +105,12 @@ def test_pictures_of_different_sizes_ask_for_a_crop():
         collate(samples)
 
 
-def test_an_empty_training_split_is_refused():
-    with pytest.raises(TrainError, match="holds no pictures"):
-        PositionDataset(Numbers(0), add_noise, SEED)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_while_loading_is_one_plain_line(workers):
+    def refuse(sample, generator):
+        raise TrainError("3.png: damaged")
+
+    positions = PositionBatches(start=0, stop=1, images_per_step=2)
+    with pytest.raises(TrainError) as raised:
+        next(loader(PositionDataset(Numbers(4), refuse, SEED), positions, workers=workers, pin=False))
+    assert str(raised.value) == "3.png: damaged"

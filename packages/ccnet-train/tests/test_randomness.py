@@ -1,3 +1,6 @@
+import random
+
+import numpy as np
 import torch
 
 from ccnet_train.randomness import Purpose, forked_random_state, generator, seed_torch
@@ -24,7 +27,16 @@ def test_torch_draws_differ_by_step_and_rank_and_repeat():
 
 
 def test_the_callers_random_state_survives():
-    before = torch.get_rng_state()
+    def draw():
+        return float(torch.rand(())), random.random(), np.random.random()
+
+    def seed():
+        torch.manual_seed(7), random.seed(7), np.random.seed(7)
+
+    seed()
+    expected = draw()
+    seed()
     with forked_random_state(torch.device("cpu")):
         seed_torch(Purpose.STEP, 3)
-    assert torch.equal(torch.get_rng_state(), before)
+        draw()
+    assert draw() == expected

@@ -50,6 +50,9 @@ def test_a_recipe_cannot_be_changed(squares):
         ("augment.crop=[32,64]", lambda r: r.augment["crop"], [32, 64]),
         ("data.train.length=7", lambda r: r.data.train, {"length": 7}),
         ("data.root=/some where/a=b", lambda r: r.data.root, "/some where/a=b"),
+        ("output=/tmp/my run #2", lambda r: r.output, "/tmp/my run #2"),
+        ("data.root=null", lambda r: r.data.root, None),
+        ("model.weights=a #1", lambda r: (r.model.weights, r.model.name), ("a #1", None)),
         ("model.recurrence=0", lambda r: r.model.recurrence, 0),
     ],
 )
@@ -69,7 +72,16 @@ def test_an_override_sets_a_typed_value(squares, override, key, value):
         ("optimiser.name=adam", "'adam' is not one of 'sgd', 'adamw'"),
         ("train.iterations=0", "train.iterations must be 1 or more, got 0"),
         ("optimiser.lr=-1", "optimiser.lr must be 0 or more"),
-        ("optimiser.lr=.nan", "optimiser.lr must be 0 or more, got nan"),
+        ("optimiser.lr=.nan", "lr: expected a number, got nan"),
+        ("optimiser.lr=.inf", "lr: expected a number, got inf"),
+        ("schedule.min_lr=.inf", "min_lr: expected a number, got inf"),
+        ("optimiser.momentum=.inf", "momentum: expected a number, got inf"),
+        ("optimiser.momentum=1", "optimiser.momentum must be below 1, got 1"),
+        ("loss.class_weights=[0,0,0]", "loss.class_weights must be 0 or more and not all 0"),
+        ("loss.class_weights=[1,-1,1]", r"loss.class_weights must .* got \[1.0, -1.0, 1.0\]"),
+        ("loss.class_weights=[1,.nan,1]", "class_weights.*nan"),
+        ("loss.class_weights=[1,.inf,1]", "class_weights.*inf"),
+        ("output=", "output"),
         ("seed=-1", "seed must be from 0"),
         ("model.name=null", "give model.name.*or model.weights"),
         ("model.weights=x", "model.recurrence goes with model.name"),
@@ -96,3 +108,10 @@ def test_a_missing_section_is_named(text, tmp_path):
 def test_a_file_without_keys_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"mine\.yaml: a recipe holds keys and values"):
         load_recipe(written(tmp_path, "just text"))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: cannot be read as text"):
+        load_recipe(path)

@@ -30,3 +30,24 @@ def test_a_word_that_is_no_override_is_refused(text):
 def test_a_value_cannot_be_given_keys():
     with pytest.raises(RecipeError, match="'seed' holds the value 3, not keys"):
         override({"seed": 3}, "seed.train=1")
+
+
+def test_a_value_that_is_no_yaml_is_one_line():
+    for text in ("seed=[1", "seed=2024-13-45", "seed=a\x00b"):
+        with pytest.raises(RecipeError, match="not valid YAML") as raised:
+            override({}, text)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["/tmp/my run #2", "[a", "007", "a: b", " x "])
+def test_the_value_of_a_key_that_holds_text_is_taken_as_it_stands(value):
+    mapping = {}
+    override(mapping, f"data.root={value}", {"data.root"})
+    assert mapping == {"data": {"root": value}}
+
+
+@pytest.mark.parametrize("value", ["null", ""])
+def test_a_key_that_holds_text_can_be_emptied(value):
+    mapping = {"data": {"root": "x"}}
+    override(mapping, f"data.root={value}", {"data.root"})
+    assert mapping == {"data": {"root": None}}

@@ -3,7 +3,7 @@ import torch
 
 import ccnet_core as ccnet
 from ccnet_train.datasets import load_split
-from ccnet_train.run import build_network
+from ccnet_train.run import build_network, load_parts
 
 
 @pytest.fixture
@@ -39,9 +39,32 @@ def test_weights_bring_their_own_network(squares, dataset, tmp_path):
     assert equal(network, trained)
 
 
-def test_weights_for_other_classes_start_only_the_classifier_anew(squares, dataset, tmp_path):
-    trained = ccnet.CCNet.from_config("ccnet_tiny", num_classes=7)
+@pytest.mark.parametrize("classes", [("a", "b"), ("ground", "red", "blue")])
+def test_weights_for_other_classes_start_only_the_classifier_anew(squares, dataset, tmp_path, caplog, classes):
+    trained = ccnet.CCNet.from_config("ccnet_tiny", classes=classes)
     trained.save_pretrained(tmp_path / "weights")
     network = build_network(squares(f"model.weights={tmp_path / 'weights'}"), dataset)
     assert equal(network.backbone, trained.backbone)
-    assert network.config.num_classes == 3
+    assert network.config.classes == dataset.classes
+    assert not torch.equal(network.head.classify.conv.weight, trained.head.classify.conv.weight[:3])
+    assert "its classifiers start at random" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.root=missing", "there is no folder 'missing'"),
+        ("data.options.lenth=3", "Unknown option 'lenth'"),
+        ("data.train.length=0", "split 'train': it holds no pictures"),
+        ("data.val.length=0", "split 'val': it holds no pictures"),
+        ("data.val.broken=0", "split 'val': 0.png: not a readable picture"),
+        ("augment={flop: 1}", "augment: unknown key"),
+        ("augment={flip: 1, smallest: 64}", "the picture is too small"),
+        ("loss.class_weights=[1,1]", "class_weights has 2 numbers"),
+        ("train.images_per_step=3", "cannot be shared by 2 processes"),
+        ("model.name=ccnet_tini", "ccnet_tiny"),
+    ],
+)
+def test_what_would_stop_a_run_is_found_before_it(squares, override, message):
+    with pytest.raises(ValueError, match=message):
+        load_parts(squares(override), 2)

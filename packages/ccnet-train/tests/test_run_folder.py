@@ -1,13 +1,16 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
-from ccnet_train import TrainError
+from ccnet_train import TrainError, run_folder
 from ccnet_train.recipe import to_yaml
 from ccnet_train.run_folder import RunFolder
 
 
 @pytest.fixture
 def folder(tmp_path, squares):
-    """A run that was killed while it wrote best/ and a checkpoint."""
+    """A run that was killed while it wrote a checkpoint."""
     folder = RunFolder(tmp_path / "run")
     for path in (
         folder.checkpoints / "step-000005",
@@ -15,7 +18,7 @@ def folder(tmp_path, squares):
         folder.best,
         folder.last,
         folder.events,
-        folder.path / ".best-0123456789ab",
+        folder.path / ".best-old",
         folder.path / "notes",
     ):
         path.mkdir(parents=True)
@@ -31,7 +34,7 @@ def names(folder):
 
 def test_a_start_removes_what_a_kill_left_and_keeps_the_rest(folder, squares):
     folder.start(squares(), fresh=False)
-    assert ".best-0123456789ab" not in names(folder)
+    assert ".best-old" not in names(folder)
     assert [path.name for path in folder.checkpoints.iterdir()] == ["step-000005"]
     assert {"best", "last", "metrics.jsonl", "notes", "mine.txt"} <= set(names(folder))
 
@@ -75,7 +78,88 @@ def test_a_run_without_a_checkpoint_may_start_with_another_recipe(folder, square
     folder.refuse_other_recipe(squares("seed=4"))
 
 
-def test_a_damaged_recipe_file_is_named(folder, squares):
-    folder.recipe.write_text("[")
+@pytest.mark.parametrize("content", [b"[", b"\xff", b"3"])
+def test_a_damaged_recipe_file_is_named(folder, squares, content):
+    folder.recipe.write_bytes(content)
     with pytest.raises(TrainError, match=r"recipe\.yaml is damaged"):
         folder.refuse_other_recipe(squares())
+
+
+def test_a_missing_recipe_file_is_named_in_one_line(folder, squares):
+    folder.recipe.unlink()
+    with pytest.raises(TrainError, match=r"recipe\.yaml is missing, although checkpoints .*--fresh") as raised:
+        folder.refuse_other_recipe(squares())
+    assert "was None" not in str(raised.value)
+
+
+def mark(path, text):
+    path.mkdir(exist_ok=True)
+    (path / "mark").write_text(text)
+
+
+@pytest.mark.parametrize("killed", ["before", "between the renames", "after"])
+def test_weights_of_the_newest_checkpoint_take_their_place_whenever_a_kill_came(folder, squares, killed):
+    staged = folder.checkpoints / "step-000005" / "best"
+    mark(folder.best, "old")
+    mark(staged, "new")
+    (folder.path / ".best-old").rmdir()
+    if killed != "before":
+        folder.best.rename(folder.path / ".best-old")
+    if killed == "after":
+        staged.rename(folder.best)
+    folder.start(squares(), fresh=False)
+    assert (folder.best / "mark").read_text() == "new"
+    assert not staged.exists()
+    assert ".best-old" not in names(folder)
+
+
+def test_a_best_folder_that_was_moved_aside_comes_back_if_there_is_no_new_one(folder, squares):
+    folder.best.rmdir()
+    mark(folder.path / ".best-old", "old")
+    folder.start(squares(), fresh=False)
+    assert (folder.best / "mark").read_text() == "old"
+
+
+def test_a_fresh_start_that_cannot_delete_says_so_and_leaves_no_checkpoint_without_its_recipe(
+    folder, squares, monkeypatch
+):
+    rmtree = shutil.rmtree
+
+    def refuse(path):
+        if path == folder.best:
+            raise PermissionError(path)
+        rmtree(path)
+
+    monkeypatch.setattr(run_folder.shutil, "rmtree", refuse)
+    with pytest.raises(PermissionError):
+        folder.start(squares(), fresh=True)
+    assert folder.recipe.exists()
+    assert not folder.checkpoints.exists()
+
+
+@pytest.mark.parametrize("place", ["best", "checkpoints/step-000005"])
+def test_weights_that_fresh_would_delete_are_refused(folder, squares, place):
+    with pytest.raises(TrainError, match=r"model.weights=.* lies in output=.*--fresh"):
+        folder.refuse_own_weights(squares(f"model.weights={folder.path / place}"))
+    folder.refuse_own_weights(squares(f"model.weights={folder.path / 'notes'}"))
+    folder.refuse_own_weights(squares())
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    blocked = RunFolder(tmp_path / "blocked")
+    blocked.path.mkdir()
+    blocked.checkpoints.write_text("")
+    for folder in (
+        RunFolder(tmp_path / "file"),
+        RunFolder(tmp_path / "file" / "sub"),
+        RunFolder(Path("/proc/nope")),
+        blocked,
+    ):
+        with pytest.raises(TrainError, match=r"output=.*: cannot be written .*Give another output=DIR\."):
+            folder.refuse_unwritable()
+
+
+def test_trying_a_folder_leaves_nothing_in_it(tmp_path):
+    RunFolder(tmp_path / "new").refuse_unwritable()
+    assert [path.name for path in (tmp_path / "new").rglob("*")] == ["checkpoints"]

@@ -143,9 +143,9 @@ class CCNet(nn.Module):
         model = cls(stored.with_classes(num_classes, classes, palette))
         fresh = CLASSIFIERS if model.config.classes != stored.classes else ()
         if fresh:
+            asked = model.config.num_classes
             logger.warning(
-                "%s: was trained for other classes (%d, now %d), so its classifiers start at random.",
-                *(source, stored.num_classes, model.config.num_classes),
+                "%s: not trained for the %d classes asked for: its classifiers start at random.", source, asked
             )
         hub.load_tensors(model, folder / hub.WEIGHTS_FILE, leave_out=fresh)
         return model.eval()

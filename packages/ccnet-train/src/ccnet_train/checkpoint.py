@@ -1,14 +1,18 @@
 """Resumable state: folders `step-000250` with weights, optimiser and scaler, complete or not there."""
 
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ccnet_train.errors import TrainError
 from ccnet_train.launch import Accelerator
 
 PREFIX = "step-"
-UNFINISHED = "."
-"""How the name of a folder begins while it is being written."""
+INCOMPLETE = "."
+"""How the name of a folder begins while it is being written or deleted."""
 
 
 @dataclass(frozen=True, order=True)
@@ -21,8 +25,9 @@ class Checkpoint:
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
     """Return the complete checkpoints in `folder`, oldest first."""
-    paths = folder.glob(f"{PREFIX}*") if folder.is_dir() else ()
-    return sorted(Checkpoint(int(path.name.removeprefix(PREFIX)), path) for path in paths)
+    paths = folder.iterdir() if folder.is_dir() else ()
+    found = ((re.fullmatch(rf"{PREFIX}(\d+)", path.name), path) for path in paths)
+    return sorted(Checkpoint(int(match[1]), path) for match, path in found if match and path.is_dir())
 
 
 def latest(folder: Path) -> Checkpoint | None:
@@ -30,29 +35,53 @@ def latest(folder: Path) -> Checkpoint | None:
     return max(checkpoints(folder), default=None)
 
 
-def save(accelerator: Accelerator, folder: Path, step: int, *, keep: int) -> None:
+@contextmanager
+def saving(accelerator: Accelerator, folder: Path, step: int, *, keep: int) -> Iterator[Path]:
     """Write the state after `step` iterations and remove all but the newest `keep`. Called by all processes together.
 
-    The position in the data is the step, and random numbers are drawn anew from it, so neither is stored.
+    What the block writes into the folder it is given becomes visible together with the state, or not at all. The
+    position in the data is the step, so it is not stored. accelerate adds the global random generators of each process,
+    from which nothing in a run draws without seeding them first.
     """
-    path = folder / f"{PREFIX}{step:06}"
-    unfinished = path.with_name(UNFINISHED + path.name)
+    path = path_of(folder, step)
+    incomplete = path.with_name(INCOMPLETE + path.name)
     if accelerator.is_main_process:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        shutil.rmtree(incomplete, ignore_errors=True)
+        incomplete.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(unfinished))
+    yield incomplete
+    accelerator.save_state(str(incomplete))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        unfinished.replace(path)
+        incomplete.replace(path)
         for old in checkpoints(folder)[:-keep]:
-            shutil.rmtree(old.path)
+            remove(old.path)
     accelerator.wait_for_everyone()
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a kill left half written in `folder`."""
-    for path in folder.glob(f"{UNFINISHED}{PREFIX}*"):
+def load(accelerator: Accelerator, folder: Path, step: int) -> None:
+    """Load the state after `step` iterations. Raises TrainError that names the folder if it is damaged."""
+    path = path_of(folder, step)
+    try:
+        accelerator.load_state(str(path))
+    except Exception as error:
+        # The readers of weights, optimiser and scaler share no base class.
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise TrainError(
+            f"{path}: cannot be loaded ({reason}). Remove it to use the one before, or start over with --fresh."
+        ) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint; a kill in between leaves it complete or marked as incomplete."""
+    incomplete = path.with_name(INCOMPLETE + path.name)
+    path.replace(incomplete)
+    shutil.rmtree(incomplete)
+
+
+def remove_incomplete(folder: Path) -> None:
+    """Remove what a kill left half written or half deleted in `folder`."""
+    for path in folder.glob(f"{INCOMPLETE}{PREFIX}*"):
         shutil.rmtree(path)
 
 

@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from ccnet_core.errors import CCNetError
-from ccnet_train.errors import TrainError
+from ccnet_train.errors import ProcessError, TrainError
 from ccnet_train.recipe import list_recipes, load_recipe, to_yaml
 
 # The modules that import accelerate are imported where they are used: they take seconds, and `recipes` needs none.
@@ -18,13 +19,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
         {"fit": _fit, "evaluate": _evaluate, "recipes": _recipes}[options.command](options)
-    except (TrainError, CCNetError) as error:
-        if _is_main_process():
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ProcessError as error:
+        # On a line of its own: the bar of the main process may stand there.
+        print(f"\nerror (process {os.environ.get('RANK', '0')}): {error}", file=sys.stderr)
+        return 2
+    except (TrainError, CCNetError, OSError) as error:
+        # Every process raises it, so one per machine tells.
+        if os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
             print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if _is_main_process():
-            print("\nstopped. The same command continues from the newest checkpoint.", file=sys.stderr)
+            print(f"\nstopped.{_how_to_continue(options)}", file=sys.stderr)
         return 130
     return 0
 
@@ -60,8 +71,11 @@ def _fit(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, options.overrides)
     if options.dry_run:
         from ccnet_train.dry_run import describe
+        from ccnet_train.launch import launched_processes, refuse_lost_processes
 
-        description = describe(recipe, processes=int(os.environ.get("WORLD_SIZE", "1")))
+        processes = launched_processes(os.environ)
+        refuse_lost_processes(os.environ, processes)
+        description = describe(recipe, processes=processes)
         if _is_main_process():
             print(to_yaml(recipe))
             print(description)
@@ -69,6 +83,26 @@ def _fit(options: argparse.Namespace) -> None:
     from ccnet_train.loop import fit
 
     fit(recipe, fresh=options.fresh)
+
+
+def _how_to_continue(options: argparse.Namespace) -> str:
+    """Return what is true of the interrupted command: whether it can continue, from where, and how."""
+    if options.command != "fit" or options.dry_run:
+        return ""
+    from ccnet_train.checkpoint import latest
+    from ccnet_train.run_folder import RunFolder
+
+    try:
+        recipe = load_recipe(options.recipe, options.overrides)
+        folder = RunFolder(Path(recipe.output).expanduser())
+        folder.refuse_other_recipe(recipe)
+        found = latest(folder.checkpoints)
+    except (TrainError, OSError):  # an older run that --fresh has not deleted yet
+        return ""
+    if found is None:
+        return " No checkpoint had been written yet."
+    without = " without --fresh" if options.fresh else ""
+    return f" The same command{without} continues from step {found.step}."
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 An entry point of the group `ccnet.datasets` gives a provider. This module is the trainer's side of that contract.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, TypedDict
@@ -27,6 +28,10 @@ class Sample(TypedDict):
     image: np.ndarray
     label: np.ndarray
     id: str
+
+
+Augmentation = Callable[[Sample, np.random.Generator], Sample]
+"""A pure function of (sample, generator)."""
 
 
 class SampleDataset(Protocol):
@@ -60,8 +65,8 @@ class Provider(Protocol):
         """Return the "train" or "val" split."""
         ...
 
-    def augmentation(self, spec: Mapping[str, Any] | None) -> Callable[[Sample, np.random.Generator], Sample]:
-        """Return a pure function of (sample, generator)."""
+    def augmentation(self, spec: Mapping[str, Any] | None) -> Augmentation:
+        """Return what `spec` describes; for None what leaves a sample as it is."""
         ...
 
 
@@ -85,12 +90,19 @@ def find_provider(name: str) -> Provider:
 
 
 def load_split(data: DataSection, split: str) -> SampleDataset:
-    """Return the `split` ("train" or "val") that `data` describes. Raises TrainError with the provider's remedy."""
+    """Return the `split` ("train" or "val") that `data` describes.
+
+    Raises TrainError with the provider's remedy, here and where a sample is read, and for a split without pictures.
+    """
     provider = find_provider(data.name)
+    where = f"dataset {data.name!r}, split {split!r}"
     try:
-        return provider.load(data.name, split, **split_options(data, split))
-    except ValueError as error:
-        raise TrainError(f"dataset {data.name!r}, split {split!r}: {error}") from error
+        dataset = provider.load(data.name, split, **split_options(data, split))
+    except (ValueError, OSError) as error:
+        raise TrainError(f"{where}: {error}") from error
+    if len(dataset) == 0:
+        raise TrainError(f"{where}: it holds no pictures. Check data.root and the options of the dataset.")
+    return _Split(dataset, where)
 
 
 def check_data(data: DataSection) -> None:
@@ -100,16 +112,13 @@ def check_data(data: DataSection) -> None:
     if not found:
         return
     faults = " ".join(dict.fromkeys(found))
-    hint = "" if data.root else " Give the dataset's folder with data.root=PATH."
-    raise TrainError(f"dataset {data.name!r}: {faults}{hint}")
+    raise TrainError(f"dataset {data.name!r}: {faults}{_root_hint(data, faults)}")
 
 
-def load_augmentation(
-    data: DataSection, spec: Mapping[str, Any] | None
-) -> Callable[[Sample, np.random.Generator], Sample]:
-    """Return the augmentation that `spec` describes. Raises TrainError with the provider's remedy."""
+def load_augmentation(data: DataSection, spec: Mapping[str, Any] | None) -> Augmentation:
+    """Return the augmentation that `spec` describes. Raises TrainError with the provider's remedy, also when used."""
     try:
-        return find_provider(data.name).augmentation(spec)
+        return _Augment(find_provider(data.name).augmentation(spec))
     except ValueError as error:
         raise TrainError(f"augment: {error}") from error
 
@@ -118,6 +127,43 @@ def split_options(data: DataSection, split: str) -> dict[str, Any]:
     """Return the keyword arguments for `split`: `root`, then the common options, then those of the split."""
     root = {} if data.root is None else {"root": data.root}
     return {**root, **data.options, **(data.train if split == "train" else data.val)}
+
+
+class _Split:
+    """A provider's split whose errors are TrainErrors that say which split it was."""
+
+    def __init__(self, dataset: SampleDataset, where: str) -> None:
+        self.dataset, self.where = dataset, where
+        self.classes, self.palette, self.ignore_index = dataset.classes, dataset.palette, dataset.ignore_index
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        try:
+            return self.dataset[index]
+        except (ValueError, OSError) as error:
+            raise TrainError(f"{self.where}: {error}") from error
+
+
+class _Augment:
+    """A provider's augmentation whose errors are TrainErrors that name the sample."""
+
+    def __init__(self, augment: Augmentation) -> None:
+        self.augment = augment
+
+    def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
+        try:
+            return self.augment(sample, generator)
+        except ValueError as error:
+            raise TrainError(f"augment, sample {sample['id']!r}: {error}") from error
+
+
+def _root_hint(data: DataSection, faults: str) -> str:
+    """Return the recipe's key for what providers call root, if `faults` speak of that (and not of a folder /root)."""
+    if not re.search(r"(?<![\w/])root(?![\w/])", faults):
+        return ""
+    return " The recipe's key is data.root." if data.root else " Give the dataset's folder with data.root=PATH."
 
 
 def _load(entry_point: EntryPoint) -> tuple[Provider | None, str]:

@@ -7,3 +7,7 @@ class TrainError(ValueError):
 
 class RecipeError(TrainError):
     """A recipe's name, key or value is wrong."""
+
+
+class ProcessError(TrainError):
+    """An error of one process of several: the others do not raise it, so this one has to tell."""

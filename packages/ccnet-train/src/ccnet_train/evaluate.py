@@ -8,10 +8,10 @@ import torch
 import ccnet_core as ccnet
 from ccnet_train.datasets import SampleDataset, check_data, load_split
 from ccnet_train.errors import TrainError
-from ccnet_train.launch import Accelerator, open_accelerator, sum_over_processes
+from ccnet_train.launch import Accelerator, open_accelerator, own_errors, sum_over_processes
 from ccnet_train.metrics import ConfusionMatrix, Scores
+from ccnet_train.progress import bar
 from ccnet_train.recipe import Recipe
-from ccnet_train.report import bar
 
 
 def evaluate(model: ccnet.CCNet, dataset: SampleDataset, accelerator: Accelerator, *, show: bool = True) -> Scores:
@@ -22,11 +22,12 @@ def evaluate(model: ccnet.CCNet, dataset: SampleDataset, accelerator: Accelerato
     """
     matrix = ConfusionMatrix(len(dataset.classes), dataset.ignore_index)
     indices = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    for index in bar(indices, "evaluate", show=show and accelerator.is_main_process):
-        sample = dataset[index]
-        with accelerator.autocast():
-            result = ccnet.predict(model, torch.tensor(sample["image"]))
-        matrix.add(sample["label"], result.labels, where=sample["id"])
+    with own_errors(accelerator):
+        for index in bar(indices, "evaluate", show=show and accelerator.is_main_process):
+            sample = dataset[index]
+            with accelerator.autocast():
+                result = ccnet.predict(model, torch.tensor(sample["image"]))
+            matrix.add(sample["label"], result.labels, where=sample["id"])
     matrix.counts = sum_over_processes(torch.from_numpy(matrix.counts), accelerator).numpy()
     if not matrix.counts.any():
         raise TrainError("No pixel of the validation split has a class, so there is nothing to measure.")
@@ -36,18 +37,29 @@ def evaluate(model: ccnet.CCNet, dataset: SampleDataset, accelerator: Accelerato
 def evaluate_weights(recipe: Recipe, weights: str | Path) -> tuple[Scores, Sequence[str]]:
     """Return the scores of a weights folder or Hub id on the recipe's validation split, and the names of its classes.
 
-    Raises TrainError if the weights have another number of classes than the split.
+    Raises TrainError if the weights have other classes than the split.
     """
     check_data(recipe.data)
     dataset = load_split(recipe.data, "val")
     model = ccnet.CCNet.from_pretrained(weights)
-    if len(model.config.classes) != len(dataset.classes):
+    different = class_differences(model.config.classes, dataset.classes)
+    if different:
         raise TrainError(
-            f"{weights} has {len(model.config.classes)} classes, the dataset {recipe.data.name!r} has "
-            f"{len(dataset.classes)}. Give weights that were trained on this dataset."
+            f"{weights} has other classes than the dataset {recipe.data.name!r}: {different}. "
+            "Give weights that were trained on this dataset."
         )
     with open_accelerator() as accelerator:
         return evaluate(model.to(accelerator.device), dataset, accelerator), dataset.classes
+
+
+def class_differences(weights: Sequence[str], dataset: Sequence[str]) -> str:
+    """Return in words how the class names of weights and of a dataset differ, "" if they are equal."""
+    if len(weights) != len(dataset):
+        return f"{len(weights)} classes instead of {len(dataset)}"
+    pairs = enumerate(zip(weights, dataset, strict=True))
+    different = [f"class {index} is {has!r} instead of {needs!r}" for index, (has, needs) in pairs if has != needs]
+    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+    return ", ".join(different[:3]) + more
 
 
 def table(scores: Scores, classes: Sequence[str]) -> str:

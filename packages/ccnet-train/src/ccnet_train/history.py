@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ccnet_core import files
+from ccnet_train.errors import TrainError
 
 Record = dict[str, float]
 """`step`, `loss`, `lr` of a logged step, or `step`, `miou`, `macc`, `aacc` of an evaluation."""
@@ -12,7 +13,8 @@ Record = dict[str, float]
 class History:
     """The records of a run up to now, in memory and, where `write` is set, in the file at `path`.
 
-    Opening drops what lies after step `until`, where the run continues, so that no step is recorded twice.
+    Opening drops what lies after step `until`, where the run continues, so that no step is recorded twice. Raises
+    TrainError for a damaged line, unless it is the last one, of which a kill can leave a half.
     """
 
     def __init__(self, path: Path, *, until: int, write: bool) -> None:
@@ -22,12 +24,12 @@ class History:
         if write:
             files.write_text(path, "".join(map(_line, self.records)))
 
-    def add(self, record: Record) -> None:
-        """Append `record`, also to the file."""
-        self.records.append(record)
+    def add(self, step: int, **values: float) -> None:
+        """Append the `values` of `step`, also to the file."""
+        self.records.append({"step": step, **values})
         if self.write:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(record))
+                file.write(_line(self.records[-1]))
 
     @property
     def best(self) -> Record | None:
@@ -40,10 +42,23 @@ def _line(record: Record) -> str:
 
 
 def _read(path: Path) -> list[Record]:
+    lines = path.read_bytes().splitlines() if path.exists() else []
     records = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # a kill can leave half of the last line
+            records.append(_record(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise TrainError(
+                    f"{path}, line {number}: damaged ({error}). Restore the file, or start over with --fresh."
+                ) from error
     return records
+
+
+def _record(line: bytes) -> Record:
+    content = json.loads(line.decode("utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("step"), int):
+        raise ValueError("it holds no step")
+    if not all(isinstance(value, int | float) for value in content.values()):
+        raise ValueError("it holds something that is no number")
+    return content

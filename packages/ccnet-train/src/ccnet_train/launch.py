@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator as Accelerator  # type: ignore[import-untyped]
 
-from ccnet_train.errors import TrainError
+from ccnet_core.errors import CCNetError
+from ccnet_train.errors import ProcessError, TrainError
 
 SEVERAL_ON_CPU = (
     "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {processes} --num_machines 1 "
-    "-m ccnet_train fit RECIPE"
+    "-m ccnet_train ..."
 )
 
 
@@ -25,12 +26,16 @@ SEVERAL_ON_CPU = (
 def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
     """Give the accelerator of this process, with TensorBoard events below `folder`, and end its processes in order.
 
-    Raises TrainError if the run was launched for more processes than there are.
+    Raises TrainError if the launch is not complete, or was for more processes than there are.
     """
     environment = dict(os.environ)  # accelerate writes to it
+    launched_processes(environment)
     # Without cpu=True a machine that has no accelerator makes every process of torchrun believe that it is alone.
     cpu = not torch.accelerator.is_available()
-    accelerator = Accelerator(cpu=cpu, log_with="tensorboard" if folder else None, project_dir=folder)
+    try:
+        accelerator = Accelerator(cpu=cpu, log_with="tensorboard" if folder else None, project_dir=folder)
+    except ValueError as error:
+        raise TrainError(f"accelerate refuses this launch: {' '.join(str(error).split())}") from error
     refuse_lost_processes(environment, accelerator.num_processes)
     try:
         yield accelerator
@@ -45,10 +50,28 @@ def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
         time.sleep(0.2)  # gloo's threads end after the group does; a process that exits before them aborts
 
 
+def launched_processes(environment: Mapping[str, str]) -> int:
+    """Return how many processes `environment` says were launched. Raises TrainError if what it says is not complete."""
+    launched = environment.get("WORLD_SIZE", "1")
+    if not launched.isdecimal() or int(launched) < 1:
+        raise TrainError(f"WORLD_SIZE={launched} is not a number of processes. {_PROPER_LAUNCH}")
+    if int(launched) > 1:
+        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not environment.get(name)]
+        if missing:
+            raise TrainError(f"WORLD_SIZE={launched}, but {', '.join(missing)} is not set. {_PROPER_LAUNCH}")
+        rank = environment["RANK"]
+        if not rank.isdecimal() or int(rank) >= int(launched):
+            raise TrainError(f"RANK={rank} is not a process of WORLD_SIZE={launched}. {_PROPER_LAUNCH}")
+    return int(launched)
+
+
+_PROPER_LAUNCH = "Start with accelerate launch or torchrun, which set these variables, or unset them for one process."
+
+
 def refuse_lost_processes(environment: Mapping[str, str], processes: int) -> None:
     """Raise TrainError if `environment` shows a launch for another number of processes than `processes`."""
     launched = environment.get("WORLD_SIZE")
-    if launched is not None and int(launched) != processes:
+    if launched is not None and launched_processes(environment) != processes:
         raise TrainError(
             f"Launched as {launched} processes (WORLD_SIZE), but accelerate sees {processes}. "
             f"On a CPU start them with: {SEVERAL_ON_CPU.format(processes=launched)}"
@@ -62,6 +85,17 @@ def refuse_lost_processes(environment: Mapping[str, str], processes: int) -> Non
             f"On a CPU start them with: {SEVERAL_ON_CPU.format(processes='N')} "
             "(for one process: unset MASTER_ADDR)"
         )
+
+
+@contextmanager
+def own_errors(accelerator: Accelerator) -> Iterator[None]:
+    """Make an error in the block, which works on this process's share, a ProcessError if there are other processes."""
+    try:
+        yield
+    except (TrainError, CCNetError, OSError) as error:
+        if accelerator.num_processes == 1:
+            raise
+        raise ProcessError(str(error)) from error
 
 
 def sum_over_processes(counts: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:

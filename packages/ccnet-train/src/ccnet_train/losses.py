@@ -6,9 +6,9 @@ from torch import Tensor
 import ccnet_core as ccnet
 from ccnet_train.datasets import SampleDataset
 from ccnet_train.errors import TrainError
-from ccnet_train.launch import Accelerator, sum_over_processes
+from ccnet_train.launch import Accelerator, own_errors, sum_over_processes
+from ccnet_train.progress import bar
 from ccnet_train.recipe import LossSection
-from ccnet_train.report import bar
 
 
 def build_criterion(section: LossSection, dataset: SampleDataset, accelerator: Accelerator) -> ccnet.CrossEntropy:
@@ -40,12 +40,18 @@ def class_weights(section: LossSection, dataset: SampleDataset, accelerator: Acc
         return None
     if section.class_weights == "inverse_sqrt_frequency":
         return inverse_sqrt_frequency(count_pixels(dataset, accelerator))
-    if len(section.class_weights) != len(dataset.classes):
+    check_class_weights(section, dataset)
+    return torch.tensor(section.class_weights)
+
+
+def check_class_weights(section: LossSection, dataset: SampleDataset) -> None:
+    """Raise TrainError if `section` lists another number of class weights than `dataset` has classes."""
+    listed = section.class_weights
+    if isinstance(listed, tuple) and len(listed) != len(dataset.classes):
         raise TrainError(
-            f"loss.class_weights has {len(section.class_weights)} numbers, the dataset {len(dataset.classes)} classes: "
+            f"loss.class_weights has {len(listed)} numbers, the dataset {len(dataset.classes)} classes: "
             f"{', '.join(dataset.classes)}. Give one number per class, in this order."
         )
-    return torch.tensor(section.class_weights)
 
 
 def inverse_sqrt_frequency(counts: Tensor) -> Tensor:
@@ -60,14 +66,18 @@ def inverse_sqrt_frequency(counts: Tensor) -> Tensor:
 
 def count_pixels(dataset: SampleDataset, accelerator: Accelerator) -> Tensor:
     """Return the pixels per class (K,) int64 of `dataset`, each process counting its share of the pictures."""
-    classes = len(dataset.classes)
-    counts = torch.zeros(classes, dtype=torch.int64)
+    counts = torch.zeros(len(dataset.classes), dtype=torch.int64)
     indices = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    for index in bar(indices, "count classes", show=accelerator.is_main_process):
-        sample = dataset[index]
-        labels = torch.tensor(sample["label"]).flatten()
-        labels = labels[labels != dataset.ignore_index]
-        if labels.numel() and int(labels.max()) >= classes:
-            raise TrainError(f"{sample['id']}: class {int(labels.max())} is out of range, expected 0 to {classes - 1}.")
-        counts += torch.bincount(labels, minlength=classes)
+    with own_errors(accelerator):
+        for index in bar(indices, "count classes", show=accelerator.is_main_process):
+            counts += _pixels_of(dataset, index)
     return sum_over_processes(counts, accelerator)
+
+
+def _pixels_of(dataset: SampleDataset, index: int) -> Tensor:
+    sample, classes = dataset[index], len(dataset.classes)
+    labels = torch.tensor(sample["label"]).flatten()
+    labels = labels[labels != dataset.ignore_index]
+    if labels.numel() and int(labels.max()) >= classes:
+        raise TrainError(f"{sample['id']}: class {int(labels.max())} is out of range, expected 0 to {classes - 1}.")
+    return torch.bincount(labels, minlength=classes)

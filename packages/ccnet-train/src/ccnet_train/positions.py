@@ -6,18 +6,16 @@ processes or workers changes which samples are seen.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ccnet_train.datasets import Sample, SampleDataset
+from ccnet_train.datasets import Augmentation, Sample, SampleDataset
 from ccnet_train.errors import TrainError
 from ccnet_train.randomness import Purpose, generator
-
-Augmentation = Callable[[Sample, np.random.Generator], Sample]
 
 
 class Batch(NamedTuple):
@@ -75,8 +73,6 @@ class PositionDataset(Dataset[Sample]):
     """A dataset indexed by global position: the picture is looked up, then augmented."""
 
     def __init__(self, dataset: SampleDataset, augment: Augmentation, seed: int) -> None:
-        if len(dataset) == 0:
-            raise TrainError("The training split holds no pictures. Check data.root and the options of the dataset.")
         self.dataset = dataset
         self.augment = augment
         self.seed = seed
@@ -101,9 +97,37 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
-def loader(dataset: PositionDataset, batches: PositionBatches, *, workers: int, pin: bool) -> "DataLoader[Sample]":
-    """Return a plain torch loader of `batches`.
+class _BatchDataset(Dataset["Batch | TrainError"]):
+    """Whole batches by their positions. An error is a value here: torch adds a traceback to one that is raised."""
 
-    It is not prepared by accelerate, which would share out the batches a second time.
+    def __init__(self, samples: PositionDataset) -> None:
+        self.samples = samples
+
+    def __getitem__(self, positions: list[int]) -> Batch | TrainError:
+        try:
+            return collate([self.samples[position] for position in positions])
+        except TrainError as error:
+            return error
+
+
+def loader(samples: PositionDataset, batches: PositionBatches, *, workers: int, pin: bool) -> Iterator[Batch]:
+    """Give `batches` of `samples`, loaded by `workers` processes. Raises TrainError as reading in this process would.
+
+    torch's loader is not prepared by accelerate, which would share out the batches a second time.
     """
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate, pin_memory=pin)
+    loaded = DataLoader(
+        _BatchDataset(samples),
+        sampler=batches,
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        pin_memory=pin,
+    )
+    for batch in loaded:
+        if isinstance(batch, TrainError):
+            raise batch
+        yield batch
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch

@@ -3,7 +3,9 @@
 No state is carried from step to step, so a run can be resumed from an iteration number alone.
 """
 
-from contextlib import AbstractContextManager
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 import numpy as np
@@ -30,6 +32,13 @@ def seed_torch(purpose: Purpose, seed: int, step: int = 0, rank: int = 0) -> Non
     torch.manual_seed(int(words[0]))
 
 
-def forked_random_state(device: torch.device) -> AbstractContextManager[None]:
-    """Keep torch's generators as they are outside of the block."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+@contextmanager
+def forked_random_state(device: torch.device) -> Iterator[None]:
+    """Keep the global generators of torch, Python and numpy as they are outside of the block."""
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)

@@ -4,11 +4,11 @@ A recipe is a built-in name or a YAML file. Anything may be overridden by `key=v
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
 from importlib import resources
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import yaml
 
@@ -23,7 +23,10 @@ RECIPE_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSection:
-    """The network: `name` with random weights, or `weights`, a folder or Hub id, which brings its own architecture."""
+    """The network: `name` with random weights, or `weights`, a folder or Hub id, which brings its own architecture.
+
+    Where both are given `weights` counts, and :func:`load_recipe` clears `name`.
+    """
 
     name: str | None = None
     weights: str | None = None
@@ -136,12 +139,13 @@ def list_recipes() -> list[str]:
 def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a built-in recipe or a YAML file and apply `overrides` such as "train.iterations=10".
 
-    A value is read as YAML. Raises RecipeError for an unknown name or key (with the nearest), a value of the wrong
-    type or out of range, and a `recipe_version` other than :data:`RECIPE_VERSION`.
+    A value is read as YAML, that of a key which holds text as it stands. Raises RecipeError for an unknown name or key
+    (with the nearest), a file that cannot be read, a value of the wrong type or out of range, and a `recipe_version`
+    other than :data:`RECIPE_VERSION`.
     """
     where, mapping = _read(str(name_or_path))
     for text in overrides:
-        override(mapping, text)
+        override(mapping, text, _text_keys(Recipe))
     version = mapping.get("recipe_version")
     if version != RECIPE_VERSION:
         raise RecipeError(
@@ -150,6 +154,9 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
         )
     recipe = strict.from_mapping(Recipe, mapping, where=where, error=RecipeError)
     _check_values(recipe, where)
+    if recipe.model.weights is not None:
+        # So that `model.weights=X` suffices on the command line of a recipe that names a model.
+        recipe = replace(recipe, model=replace(recipe.model, name=None))
     return recipe
 
 
@@ -165,13 +172,31 @@ def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
         where = f"recipe {name_or_path}"
         text = resources.files("ccnet_train").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
     elif path.is_file():
-        where, text = str(path), path.read_text("utf-8")
+        where, text = str(path), _text_of(path)
     else:
         raise RecipeError(f"No recipe and no YAML file is called {name_or_path!r}.{nearest(name_or_path, built_in)}")
     mapping = parse(text, where)
     if not isinstance(mapping, dict):
         raise RecipeError(f"{where}: a recipe holds keys and values, got {mapping!r}.")
     return where, mapping
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as text ({error}). Give a YAML file or a built-in name.") from error
+
+
+def _text_keys(section: type, prefix: str = "") -> set[str]:
+    """Return the keys of `section`, with their dots, that hold text and nothing else."""
+    keys = set()
+    for name, hint in get_type_hints(section).items():
+        if is_dataclass(hint):
+            keys |= _text_keys(hint, f"{prefix}{name}.")  # type: ignore[arg-type]
+        elif hint in (str, str | None):
+            keys.add(f"{prefix}{name}")
+    return keys
 
 
 _SMALLEST = {
@@ -195,8 +220,13 @@ _SMALLEST = {
 def _check_values(recipe: Recipe, where: str) -> None:
     for key, smallest in _SMALLEST.items():
         value = attrgetter(key)(recipe)
-        if not value >= smallest:  # in this form, because nan compares false
+        if value < smallest:
             raise RecipeError(f"{where}: {key} must be {smallest} or more, got {value}.")
+    if recipe.optimiser.momentum >= 1:
+        raise RecipeError(f"{where}: optimiser.momentum must be below 1, got {recipe.optimiser.momentum}.")
+    weights = recipe.loss.class_weights
+    if isinstance(weights, tuple) and not (all(weight >= 0 for weight in weights) and any(weights)):
+        raise RecipeError(f"{where}: loss.class_weights must be 0 or more and not all 0, got {list(weights)}.")
     if not 0 <= recipe.seed < 2**32:
         raise RecipeError(f"{where}: seed must be from 0 to 2**32 - 1, got {recipe.seed}.")
     if recipe.model.name is None and recipe.model.weights is None:

@@ -1,5 +1,6 @@
 """The text of recipes and of `key=value` overrides to plain data."""
 
+from collections.abc import Collection
 from typing import Any
 
 import yaml
@@ -11,12 +12,16 @@ def parse(text: str, where: str) -> Any:
     """Return the YAML `text` as plain data. Raises RecipeError, naming `where`, for bad YAML and repeated keys."""
     try:
         return yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{where}: not valid YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
+        raise RecipeError(f"{where}: not valid YAML: {_reason(error)}") from error
 
 
-def override(mapping: dict[str, Any], text: str) -> None:
-    """Set in `mapping` what `text`, such as "train.iterations=10", says; the value is read as YAML."""
+def override(mapping: dict[str, Any], text: str, text_keys: Collection[str] = ()) -> None:
+    """Set in `mapping` what `text`, such as "train.iterations=10", says.
+
+    The value is read as YAML; that of one of `text_keys` is taken as it stands, because YAML would cut a folder's name
+    at " #". There, too, "null" and nothing at all mean None.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise RecipeError(f"{text!r} is not an override. Write key=value, for example train.iterations=10.")
@@ -27,7 +32,14 @@ def override(mapping: dict[str, Any], text: str) -> None:
         mapping = mapping[section]
         if not isinstance(mapping, dict):
             raise RecipeError(f"{text!r}: {section!r} holds the value {mapping!r}, not keys.")
-    mapping[last] = parse(value, text)
+    literal = key in text_keys and value not in ("", "null")
+    mapping[last] = value if literal else parse(value, text)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -1,58 +1,14 @@
-"""What a person sees of a run: the progress bar, lines of text and preview.png."""
+"""preview.png: what a person sees of a network."""
 
-import sys
-import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 import ccnet_core as ccnet
 from ccnet_core import render
 from ccnet_train.datasets import SampleDataset
 
 PREVIEW_ROWS = 4
-
-
-class Progress:
-    """A bar with loss, learning rate, pictures per second and time left; nothing where `show` is false."""
-
-    def __init__(self, *, start: int, total: int, images_per_step: int, show: bool) -> None:
-        self.images_per_step = images_per_step
-        self.show = show
-        # In a file every refresh is a line of its own.
-        interval = 0.1 if sys.stderr.isatty() else 30
-        self.bar = tqdm(initial=start, total=total, desc="train", unit="step", mininterval=interval, disable=not show)
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        """Measure pictures per second from now on: after a pause, such as an evaluation."""
-        self._since, self._steps = time.perf_counter(), 0
-
-    def advance(self) -> None:
-        """Count one step."""
-        self._steps += 1
-        self.bar.update()
-
-    def losses(self, loss: float, lr: float) -> None:
-        """Show the numbers of the current step."""
-        rate = self._steps * self.images_per_step / (time.perf_counter() - self._since)
-        self.bar.set_postfix_str(f"loss {loss:.4f}, lr {lr:.2e}, {rate:.1f} images/s", refresh=False)
-
-    def say(self, line: str) -> None:
-        """Print `line` above the bar."""
-        if self.show:
-            tqdm.write(line, file=sys.stdout)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self.bar.close()
-
-
-def bar(indices: Iterable[int], name: str, *, show: bool) -> Iterable[int]:
-    """Go through `indices` under a bar that vanishes at the end; no bar in a file or where `show` is false."""
-    return tqdm(indices, desc=name, leave=False, disable=None if show else True)  # None: shown on a terminal
 
 
 def write_preview(path: Path, model: ccnet.CCNet, dataset: SampleDataset) -> None:

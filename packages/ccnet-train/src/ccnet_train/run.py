@@ -1,60 +1,92 @@
-"""The parts of a run: data, network, optimiser, loss, records, built from a recipe."""
+"""The parts of a run, built from a recipe: first what reads only, then what trains."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.utils.data import DataLoader
 
 import ccnet_core as ccnet
-from ccnet_train.datasets import Sample, SampleDataset, load_augmentation, load_split
+from ccnet_train.datasets import SampleDataset, check_data, load_augmentation, load_split
 from ccnet_train.history import History
-from ccnet_train.launch import Accelerator
-from ccnet_train.losses import build_criterion
+from ccnet_train.launch import Accelerator, own_errors
+from ccnet_train.losses import check_class_weights
 from ccnet_train.optimise import build_optimiser
-from ccnet_train.positions import PositionBatches, PositionDataset, loader
+from ccnet_train.positions import Batch, PositionBatches, PositionDataset, images_per_process, loader
+from ccnet_train.progress import Progress
 from ccnet_train.randomness import Purpose, seed_torch
 from ccnet_train.recipe import Recipe
-from ccnet_train.report import Progress
 from ccnet_train.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a recipe asks for. `samples` are the augmented pictures of `train` by position; `share` is per process."""
+
+    recipe: Recipe
+    share: int
+    samples: PositionDataset
+    train: SampleDataset
+    val: SampleDataset
+    network: ccnet.CCNet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """Everything a step, an evaluation or a checkpoint needs. `model` is what accelerate made of `network`."""
 
-    recipe: Recipe
+    parts: Parts
+    start: int
     folder: RunFolder
     accelerator: Accelerator
     network: ccnet.CCNet
     model: torch.nn.Module
     optimiser: torch.optim.Optimizer
     criterion: ccnet.CrossEntropy
-    train: SampleDataset
-    val: SampleDataset
     history: History
     progress: Progress
 
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.parts.recipe
+
+
+def load_parts(recipe: Recipe, processes: int) -> Parts:
+    """Load and check what `recipe` asks for, one picture of each split included; writes nothing.
+
+    Raises TrainError or CCNetError for what would stop the run later.
+    """
+    share = images_per_process(recipe.train.images_per_step, processes)
+    check_data(recipe.data)
+    augment = load_augmentation(recipe.data, recipe.augment)
+    train, val = load_split(recipe.data, "train"), load_split(recipe.data, "val")
+    check_class_weights(recipe.loss, train)
+    samples = PositionDataset(train, augment, recipe.seed)
+    for first in (samples, val):
+        first[0]
+    return Parts(
+        recipe=recipe, share=share, samples=samples, train=train, val=val, network=build_network(recipe, train)
+    )
+
 
 def build_run(
-    recipe: Recipe, folder: RunFolder, accelerator: Accelerator, history: History, start: int, show: bool
+    parts: Parts, criterion: ccnet.CrossEntropy, folder: RunFolder, accelerator: Accelerator, *, start: int, show: bool
 ) -> Run:
-    """Return the parts of a run, ready for the step after `start`; `show` is whether this process draws the bar."""
-    train, val = load_split(recipe.data, "train"), load_split(recipe.data, "val")
-    network = build_network(recipe, train).train()
+    """Return the parts made ready for the step after `start`; `show` is whether this process draws the bar."""
+    recipe, network = parts.recipe, parts.network.train()
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # SyncBatchNorm exists on GPUs only
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     model, optimiser = accelerator.prepare(network, build_optimiser(network.parameters(), recipe.optimiser))
     return Run(
-        recipe=recipe,
+        parts=parts,
+        start=start,
         folder=folder,
         accelerator=accelerator,
         network=accelerator.unwrap_model(model),
         model=model,
         optimiser=optimiser,
-        criterion=build_criterion(recipe.loss, train, accelerator),
-        train=train,
-        val=val,
-        history=history,
+        criterion=criterion,
+        history=History(folder.metrics, until=start, write=accelerator.is_main_process),
         progress=Progress(
             start=start,
             total=recipe.train.iterations,
@@ -75,16 +107,16 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     )
 
 
-def batches(run: Run, start: int) -> "DataLoader[Sample]":
-    """Return this process's batches of iterations `start` to the last, a :class:`Batch` each."""
+def batches(run: Run) -> Iterator[Batch]:
+    """Give this process's batches, from the step after the start to the last."""
     recipe, accelerator = run.recipe, run.accelerator
-    augment = load_augmentation(recipe.data, recipe.augment)
     positions = PositionBatches(
-        start=start,
+        start=run.start,
         stop=recipe.train.iterations,
         images_per_step=recipe.train.images_per_step,
         rank=accelerator.process_index,
         processes=accelerator.num_processes,
     )
-    dataset = PositionDataset(run.train, augment, recipe.seed)
-    return loader(dataset, positions, workers=recipe.data.workers, pin=accelerator.device.type == "cuda")
+    pin = accelerator.device.type == "cuda"
+    with own_errors(accelerator):
+        yield from loader(run.parts.samples, positions, workers=recipe.data.workers, pin=pin)

@@ -59,29 +59,85 @@ class RunFolder:
 
     def refuse_other_recipe(self, recipe: Recipe) -> None:
         """Raise TrainError if the state in the folder was made by a recipe that trains to another result."""
+        if checkpoint.latest(self.checkpoints) is None:
+            return
         keys = differing_keys(_read(self.recipe), strict.to_mapping(recipe))
-        if keys and checkpoint.latest(self.checkpoints) is not None:
+        if keys:
             raise TrainError(
                 f"{self.path} holds a run of another recipe: {'; '.join(keys)}. "
                 "Go back to those values, give another output=DIR, or start over with --fresh (deletes that run)."
             )
 
+    def refuse_own_weights(self, recipe: Recipe) -> None:
+        """Raise TrainError if deleting the run in the folder would delete the weights that `recipe` starts from."""
+        weights = Path(recipe.model.weights or "").expanduser().resolve()
+        if any(weights.is_relative_to(folder.resolve()) for folder in self._folders):
+            raise TrainError(
+                f"model.weights={recipe.model.weights} lies in output={self.path}, where --fresh deletes the run. "
+                "Give another output=DIR, or copy the weights out of it."
+            )
+
+    def refuse_unwritable(self) -> None:
+        """Raise TrainError if nothing can be written here: before the training, not after it."""
+        try:
+            for folder in (self.path, self.checkpoints):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / ".probe").write_text("")
+                (folder / ".probe").unlink()
+        except OSError as error:
+            raise TrainError(f"output={self.path}: cannot be written ({error}). Give another output=DIR.") from error
+
     def start(self, recipe: Recipe, *, fresh: bool) -> None:
-        """Make the folder ready for a run: with `fresh` delete the old one, else what a kill left half written."""
+        """Make the folder ready for a run: with `fresh` delete the old one, else mend what a kill left."""
         if fresh:
             self._delete_run()
-        for name in (self.best.name, self.last.name):
-            for leftover in self.path.glob(f".{name}-*"):
-                shutil.rmtree(leftover)
-        checkpoint.remove_unfinished(self.checkpoints)
+        self.settle()
+        checkpoint.remove_incomplete(self.checkpoints)
         files.write_text(self.recipe, to_yaml(recipe))
 
+    def settle(self) -> None:
+        """Move best/ and last/ that came with the newest checkpoint to their places.
+
+        They are written inside the checkpoint, so that state and weights appear together. A kill at any moment, here
+        too, leaves what a second call mends.
+        """
+        newest = checkpoint.latest(self.checkpoints)
+        for place in (self.last, self.best):
+            aside = _aside(place)
+            staged = newest.path / place.name if newest else None
+            if staged and staged.is_dir():
+                if place.exists():
+                    _remove(aside)
+                    place.replace(aside)
+                staged.replace(place)
+            elif aside.is_dir() and not place.exists():
+                aside.replace(place)  # its successor went with a checkpoint that was removed by hand
+            _remove(aside)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.checkpoints, self.best, self.last, self.events
+
     def _delete_run(self) -> None:
-        # By name: the folder may hold files of the user.
-        for file in (self.recipe, self.metrics, self.preview):
-            file.unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.best, self.last, self.events):
-            shutil.rmtree(folder, ignore_errors=True)
+        # By name: the folder may hold files of the user. The checkpoints first and the recipe last, so that what a kill
+        # leaves is either a run that can continue or none.
+        checkpoint.remove_incomplete(self.checkpoints)
+        for found in checkpoint.checkpoints(self.checkpoints):
+            checkpoint.remove(found.path)
+        for path in (_aside(self.best), _aside(self.last), *self._folders, self.preview, self.metrics, self.recipe):
+            _remove(path)
+
+
+def _aside(place: Path) -> Path:
+    """Return where an old weights folder waits until the new one is in its `place`."""
+    return place.with_name(f".{place.name}-old")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -102,12 +158,13 @@ def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    remedy = "Restore it, give another output=DIR, or start over with --fresh (deletes that run)."
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
-        return {}
-    except yaml.YAMLError:
+        raise TrainError(f"{path} is missing, although checkpoints of its run are there. {remedy}") from None
+    except (yaml.YAMLError, ValueError):
         content = None
     if not isinstance(content, dict):
-        raise TrainError(f"{path} is damaged. Restore it, or start over with --fresh (deletes that run).")
+        raise TrainError(f"{path} is damaged. {remedy}")
     return content

@@ -18,8 +18,8 @@ class Squares:
     palette = ((20, 20, 20), (220, 40, 40), (40, 220, 40))
     ignore_index = 255
 
-    def __init__(self, split, length=12, size=32, seen=None):
-        self.split, self.length, self.size, self.seen = split, length, size, seen
+    def __init__(self, split, length=12, size=32, seen=None, broken=None):
+        self.split, self.length, self.size, self.seen, self.broken = split, length, size, seen, broken
 
     def __len__(self):
         return self.length
@@ -28,6 +28,8 @@ class Squares:
         if not 0 <= index < self.length:
             raise IndexError(index)
         self._note(index)
+        if index == self.broken:
+            raise ValueError(f"{index}.png: not a readable picture; fetch or export it again.")
         rng = np.random.default_rng((self.split == "val", index))
         label = np.zeros((self.size, self.size), np.uint8)
         for name in (1, 2):
@@ -58,7 +60,9 @@ class Provider:
         return ("squares",)
 
     def check(self, name, options):
-        return [f"Unknown option {key!r}." for key in options if key not in ("length", "size", "seen", "root")]
+        return [
+            f"Unknown option {key!r}." for key in options if key not in ("length", "size", "seen", "broken", "root")
+        ]
 
     def load(self, name, split, **options):
         if options.pop("root", None) == "missing":
@@ -72,6 +76,8 @@ class Provider:
             raise ValueError(f"unknown key in {spec}; known: flip.")
 
         def flip(sample, generator):
+            if sample["label"].shape[0] < spec.get("smallest", 0):
+                raise ValueError("the picture is too small; lower augment.smallest.")
             if generator.random() >= spec["flip"]:
                 return sample
             return {**sample, "image": sample["image"][:, :, ::-1], "label": sample["label"][:, ::-1]}
