@@ -70,7 +70,9 @@ class RunFolder:
 
     def refuse_own_weights(self, recipe: Recipe) -> None:
         """Raise TrainError if deleting the run in the folder would delete the weights that `recipe` starts from."""
-        weights = Path(recipe.model.weights or "").expanduser().resolve()
+        if recipe.model.weights is None:
+            return
+        weights = Path(recipe.model.weights).expanduser().resolve()
         if any(weights.is_relative_to(folder.resolve()) for folder in self._folders):
             raise TrainError(
                 f"model.weights={recipe.model.weights} lies in output={self.path}, where --fresh deletes the run. "
