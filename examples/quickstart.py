@@ -57,8 +57,8 @@ def draw(weights: Path, out: Path, *, seed: int) -> None:
     palette = model.config.palette
     row = [picture, render.colour_labels(truth, palette), render.overlay(picture, labels, palette)]
     render.write_png(out / "overlay.png", render.beside([render.enlarge(part, 4) for part in row]))
-    top, left = (int(axis[0]) for axis in np.nonzero(truth))
-    point = (left + 4, top + 4)  # the middle of the topmost square, which is 8 pixels wide
+    bottom, right = (int(axis[-1]) for axis in np.nonzero(truth))
+    point = (right - 4, bottom - 4)  # the middle of the lowest square, which is 8 pixels wide
     maps = [ccnet.attention_map(model, picture, point=point, recurrence=steps) for steps in (1, 2)]
     render.write_png(out / "attention.png", render.attention_picture(picture, point, maps))
     print(f"\nloaded {weights}\n{out}/overlay.png    picture, truth, prediction over the picture")

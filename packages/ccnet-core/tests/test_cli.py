@@ -81,6 +81,13 @@ def test_models_lists_published_figures(run):
     assert "81.08" in line
 
 
+def test_doctor_refuses_an_unknown_backend_in_the_environment(run, monkeypatch):
+    monkeypatch.setenv("CCNET_ATTENTION", "torhc")
+    done = run("doctor")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean 'torch'" in done.stderr
+
+
 def test_doctor_lists_versions_and_backends(run):
     done = run("doctor")
     assert done.returncode == 0
@@ -96,7 +103,10 @@ def test_doctor_lists_versions_and_backends(run):
         (["predict", "{weights}/config.json", "--model", "{weights}"], "config.json: not a picture"),
         (["predict", "{photo}", "--model", "{weights}", "--backend", "torhc"], "Did you mean 'torch'"),
         (["attend", "{photo}", "--model", "{weights}", "--point", "99,0"], "99,0 is outside the picture of 51x37"),
-        (["predict", "{photo}", "--model", "{weights}", "--out", "{photo}/x"], "Not a directory"),
+        (
+            ["predict", "{photo}", "--model", "{weights}", "--out", "{photo}/x"],
+            "photo_overlay.png: cannot be written",
+        ),
         (["predict", "{photo}", "a/photo.jpg", "--model", "{weights}"], "would write the same files"),
         (["attend", "{photo}", "--model", "{weights}", "--point", "1,1", "--out", "."], "this is a folder"),
     ],

@@ -95,6 +95,12 @@ def test_file_or_current_folder_in_place_of_a_folder_is_refused(tmp_path, monkey
     assert names(tmp_path) == ["file"]
 
 
+def test_place_below_a_file_is_named_as_it_was_given(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"/file/a\.txt: cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
 def test_folder_in_place_of_a_file_is_refused(tmp_path):
     with pytest.raises(CCNetError, match="this is a folder"):
         write_bytes(tmp_path, b"")

@@ -173,7 +173,8 @@ def test_folder_that_holds_anything_else_is_left_alone(tiny, folder):
     ("source", "message"),
     [
         ("no/such/folder", "there is no such folder"),
-        ("ccnet_tiny", "there is no such folder"),
+        ("ccnet_tiny", "a configuration of the zoo; published weights cannot be fetched yet"),
+        ("ccnet_tinny", "there is no such folder"),
         ("../elsewhere", "there is no such folder"),
     ],
 )
@@ -200,3 +201,9 @@ def test_hub_name_is_read_from_the_clients_cache(folder, tmp_path):
 def test_hub_name_that_is_not_cached_is_refused_offline(tmp_path):
     with pytest.raises(ccnet.WeightsError, match="org/name: there is no such folder here, and the Hub did not give it"):
         ccnet.CCNet.from_pretrained("org/name", cache_dir=tmp_path, local_files_only=True)
+
+
+def test_folder_of_a_run_names_the_weights_in_it(folder, tmp_path):
+    folder.rename(tmp_path / "best")
+    with pytest.raises(ccnet.WeightsError, match=r"this is the folder of a run\. Give .*best"):
+        ccnet.CCNet.from_pretrained(tmp_path)

@@ -64,3 +64,17 @@ def test_it_runs_with_whatever_is_installed(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench", *TINY])
     bench.main()
     assert "numba" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shape", "1", "0", "2", "2", "2"], "--shape and --rounds take numbers from 1"),
+        (["--rounds", "0"], "--shape and --rounds take numbers from 1"),
+    ],
+)
+def test_impossible_sizes_are_refused_in_one_line(capsys, arguments, message):
+    with pytest.raises(SystemExit) as left:
+        bench.main(["--device", "cpu", *arguments])
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err

@@ -15,3 +15,21 @@ def test_the_preview_has_a_row_of_three_per_picture(squares, tmp_path):
     # Every square has the colour of its class, so below the ignored rows picture and truth are the same.
     assert np.array_equal(preview[2:32, :32], preview[2:32, 36:68])
     assert (preview[:2, 36:68] == 0).all()
+
+
+def test_the_rows_are_spread_over_the_split(squares, tmp_path):
+    dataset = load_split(squares("data.val.length=8").data, "val")
+    asked = []
+
+    class Watched:
+        palette = dataset.palette
+
+        def __len__(self):
+            return len(dataset)
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return dataset[index]
+
+    write_preview(tmp_path / "p.png", ccnet.CCNet.from_config("ccnet_tiny", num_classes=3), Watched())
+    assert asked == [0, 2, 4, 6]

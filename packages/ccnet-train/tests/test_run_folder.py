@@ -55,8 +55,8 @@ def test_the_resolved_recipe_is_written(tmp_path, squares):
     [
         ("train.iterations=13", "train.iterations was 12, is 13"),
         ("seed=4", "seed was 3, is 4"),
-        ("augment=null", "augment.flip was 0.5, is None"),
-        ("data.train.length=3", "data.train.length was None, is 3"),
+        ("augment=null", "augment.flip was 0.5, is not set"),
+        ("data.train.length=3", "data.train.length was not set, is 3"),
         ("optimiser.lr=2e-3", "optimiser.lr was 0.001, is 0.002"),
     ],
 )
@@ -163,3 +163,11 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
 def test_trying_a_folder_leaves_nothing_in_it(tmp_path):
     RunFolder(tmp_path / "new").refuse_unwritable()
     assert [path.name for path in (tmp_path / "new").rglob("*")] == ["checkpoints"]
+
+
+@pytest.mark.parametrize("place", ["/", "~", "."])
+def test_a_folder_of_everything_is_refused(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrainError, match="a run needs a folder of its own"):
+        RunFolder(Path(place).expanduser()).refuse_unwritable()
+    assert list(tmp_path.iterdir()) == []

@@ -32,8 +32,8 @@ labels = ccnet.predict(model, "picture.jpg").labels  # (height, width), one clas
 
 The model takes RGB pixels from 0 to 255 and normalises them itself.
 {table}
-The licence above is that of the code. Weights carry the terms of the data they were trained on: state them here
-before you publish this folder.
+Weights carry the terms of the data they were trained on: before you publish this folder, state them here and add
+`license:` to the lines at the top.
 """
 
 
@@ -41,7 +41,6 @@ def _metadata(config: CCNetConfig, metrics: Mapping[str, float], datasets: Seque
     metadata: dict[str, Any] = {
         "library_name": "ccnet-core",
         "pipeline_tag": "image-segmentation",
-        "license": "mit",
         "tags": ["semantic-segmentation", "criss-cross-attention", "ccnet"],
     }
     if datasets:

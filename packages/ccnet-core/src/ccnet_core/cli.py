@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccnet_core import __version__, attention_backends, attention_map, list_models, predict, render
+from ccnet_core.attention.select import ENVIRONMENT_VARIABLE, require_known
 from ccnet_core.errors import CCNetError, PictureError
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import to_tensor
@@ -133,13 +134,16 @@ def _models(options: argparse.Namespace) -> None:  # noqa: ARG001
 def _doctor(options: argparse.Namespace) -> None:  # noqa: ARG001
     import torch
 
+    asked = os.environ.get(ENVIRONMENT_VARIABLE)
+    require_known(asked)
     print(f"ccnet-core {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     print(f"devices: cpu{''.join(f', cuda:{index} ({name})' for index, name in enumerate(names))}")
-    print("attention backends, the first that serves a call is chosen:")
+    rule = f"{ENVIRONMENT_VARIABLE} asks for {asked!r}" if asked else "the first that serves and prefers a call"
+    print(f"attention backends ({rule}):")
     for row in attention_backends():
         state = "usable" if row.usable else "not usable"
         reason = f"; {row.reason}" if row.reason else ""
         print(f"  {row.name} {row.version} (interface {row.api_version}): {state}{reason}")
-    if not any(row.name != "torch" for row in attention_backends()):
+    if torch.cuda.is_available() and not any(row.name != "torch" for row in attention_backends()):
         print('  for fused CUDA kernels: python -m pip install "ccnet-core[kernels]"')

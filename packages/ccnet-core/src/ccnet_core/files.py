@@ -1,5 +1,6 @@
 """Files that are written beside their place and renamed, so that a reader never sees half of one."""
 
+import contextlib
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -23,11 +24,10 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OSError(f"{path}: cannot be written ({error.strerror}). Give another place.") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with contextlib.suppress(OSError):  # after the renaming, or where there is no folder, nothing is left
+            temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ccnet_core import card, files, strict
+from ccnet_core import card, files, strict, zoo
 from ccnet_core.checks import is_whole
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import WeightsError
@@ -73,6 +73,8 @@ def find_folder(
         return path
     if path.is_file():
         raise WeightsError(f"{source}: expected a weights folder, this is a file. Give the folder that holds it.")
+    if str(source) in zoo.list_models():
+        raise WeightsError(f"{source}: a configuration of the zoo; published weights cannot be fetched yet. Train it.")
     if not _looks_like_repository(str(source)):
         raise WeightsError(f"{source}: there is no such folder, and it is not a Hub name of the form org/name.")
     return _download(str(source), revision, token, cache_dir, local_files_only)
@@ -102,9 +104,9 @@ def _download(
         )
     except Exception as error:
         # The client lets through what its HTTP library raises, of which core knows nothing.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise WeightsError(
-            f"{repository}: there is no such folder here, and the Hub did not give it: {reason} "
+            f"{repository}: there is no such folder here, and the Hub did not give it: {reason}. "
             "Check the name, the network and, for a private repository, the token."
         ) from error
 
@@ -115,6 +117,8 @@ def read_config(folder: Path) -> CCNetConfig:
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
+        if (folder / "best" / CONFIG_FILE).is_file():
+            raise WeightsError(f"{folder}: this is the folder of a run. Give {folder / 'best'}.") from None
         raise WeightsError(f"{path}: missing. A weights folder holds {CONFIG_FILE} and {WEIGHTS_FILE}.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}). Save or download the folder again.") from error

@@ -133,6 +133,10 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, metavar="FILE.csv")
     options = parser.parse_args(command_line)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no CUDA device here")
+    if min(*options.shape, options.rounds) < 1:
+        parser.error("--shape and --rounds take numbers from 1")
     rows = compare(options.shape, options.device, options.rounds)
     conditions = {"unit": "ms", "dtype": "float32", "shape_BDCHW": "x".join(map(str, options.shape))}
     conditions["device"] = torch.cuda.get_device_name() if options.device == "cuda" else platform.machine() + " cpu"

@@ -1,7 +1,10 @@
 """What a recipe would run, checked without training."""
 
+from pathlib import Path
+
 from ccnet_train.recipe import Recipe
 from ccnet_train.run import load_parts
+from ccnet_train.run_folder import RunFolder
 
 
 def describe(recipe: Recipe, *, processes: int = 1) -> str:
@@ -9,6 +12,7 @@ def describe(recipe: Recipe, *, processes: int = 1) -> str:
 
     Raises TrainError or CCNetError where a run would.
     """
+    RunFolder(Path(recipe.output).expanduser()).refuse_other_recipe(recipe)
     parts = load_parts(recipe, processes)
     parameters = sum(parameter.numel() for parameter in parts.network.parameters())
     iterations, images = recipe.train.iterations, recipe.train.images_per_step

@@ -180,7 +180,7 @@ def _evaluate(run: Run, step: int, target: Path) -> None:
     run.progress.say(f"step {step}: mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}")
     if run.accelerator.is_main_process:
         for folder in (run.folder.last, run.folder.best)[: 1 + is_best]:
-            run.network.save_pretrained(target / folder.name, metrics=metrics, datasets=(run.recipe.data.name,))
+            run.network.save_pretrained(target / folder.name, metrics=metrics, datasets=(run.recipe.name,))
         write_preview(run.folder.preview, run.network, run.parts.val)
 
 

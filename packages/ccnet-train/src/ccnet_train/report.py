@@ -12,10 +12,11 @@ PREVIEW_ROWS = 4
 
 
 def write_preview(path: Path, model: ccnet.CCNet, dataset: SampleDataset) -> None:
-    """Write picture | truth | prediction of the first pictures of `dataset` as a PNG."""
+    """Write picture | truth | prediction of a few pictures, spread over `dataset`, as a PNG."""
     rows = []
-    for index in range(min(PREVIEW_ROWS, len(dataset))):
-        sample = dataset[index]
+    count = min(PREVIEW_ROWS, len(dataset))
+    for row in range(count):
+        sample = dataset[row * len(dataset) // count]
         prediction = ccnet.predict(model, torch.tensor(sample["image"])).labels
         picture = sample["image"].transpose(1, 2, 0)
         rows.append(render.side_by_side(picture, sample["label"], prediction, dataset.palette))

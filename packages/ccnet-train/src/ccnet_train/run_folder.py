@@ -81,6 +81,8 @@ class RunFolder:
 
     def refuse_unwritable(self) -> None:
         """Raise TrainError if nothing can be written here: before the training, not after it."""
+        if self.path.resolve() in (Path("/"), Path.home(), Path.cwd()):
+            raise TrainError(f"output={self.path}: a run needs a folder of its own. Give output=DIR.")
         try:
             for folder in (self.path, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -146,10 +148,14 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return "key was X, is Y" for every key that differs and changes the result."""
     before, now = _flat(old), _flat(new)
     return [
-        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        f"{key} was {_text(before.get(key))}, is {_text(now.get(key))}"
         for key in sorted(before.keys() | now.keys())
         if not key.startswith(WITHOUT_EFFECT) and before.get(key) != now.get(key)
     ]
+
+
+def _text(value: object) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
