@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import ccnet_core as ccnet
-from ccnet_core import render
+from ccnet_core import cli, render
 from ccnet_core.cli import main
 
 
@@ -145,3 +145,24 @@ def test_reader_that_stops_early_is_no_error():
         f"{sys.executable} -m ccnet_core models | head -1", shell=True, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("message", ["can't allocate memory: you tried to allocate 9 bytes", "CUDA out of memory."])
+def test_picture_too_large_for_the_memory_is_one_line(run, weights, photo, monkeypatch, message):
+    monkeypatch.setattr(cli, "predict", raiser(RuntimeError(message)))
+    done = run("predict", photo, "--model", weights)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "not enough memory" in done.stderr
+
+
+def test_fault_of_the_program_keeps_its_traceback(run, weights, photo, monkeypatch):
+    monkeypatch.setattr(cli, "predict", raiser(RuntimeError("shapes do not match")))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run("predict", photo, "--model", weights)
+
+
+def raiser(error):
+    def fail(*_arguments, **_options):
+        raise error
+
+    return fail

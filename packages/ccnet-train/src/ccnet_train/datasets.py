@@ -3,7 +3,6 @@
 An entry point of the group `ccnet.datasets` gives a provider. This module is the trainer's side of that contract.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, TypedDict
@@ -109,10 +108,9 @@ def check_data(data: DataSection) -> None:
     """Raise TrainError with every fault of the options of both splits, before any work."""
     provider = find_provider(data.name)
     found = [fault for split in ("train", "val") for fault in provider.check(data.name, split_options(data, split))]
-    if not found:
-        return
-    faults = " ".join(dict.fromkeys(found))
-    raise TrainError(f"dataset {data.name!r}: {faults}{_root_hint(data, faults)}")
+    if found:
+        faults = " ".join(dict.fromkeys(found))
+        raise TrainError(f"dataset {data.name!r}: {faults} (The recipe's keys: data.root, data.options.)")
 
 
 def load_augmentation(data: DataSection, spec: Mapping[str, Any] | None) -> Augmentation:
@@ -157,13 +155,6 @@ class _Augment:
             return self.augment(sample, generator)
         except ValueError as error:
             raise TrainError(f"augment, sample {sample['id']!r}: {error}") from error
-
-
-def _root_hint(data: DataSection, faults: str) -> str:
-    """Return the recipe's key for what providers call root, if `faults` speak of that (and not of a folder /root)."""
-    if not re.search(r"(?<![\w/])root(?![\w/])", faults):
-        return ""
-    return " The recipe's key is data.root." if data.root else " Give the dataset's folder with data.root=PATH."
 
 
 def _load(entry_point: EntryPoint) -> tuple[Provider | None, str]:
