@@ -19,6 +19,11 @@ def require_sizes(**values: tuple[int, ...]) -> None:
         require(fits, f"{name} must be from 1 to {LARGEST_SIZE}, got {', '.join(map(str, sizes))}")
 
 
+def require_slope(negative_slope: float) -> None:
+    """Raise ConfigError unless the slope of a leaky ReLU is from 0 (ReLU) to below 1."""
+    require(0 <= negative_slope < 1, f"negative_slope must be from 0 to below 1, got {negative_slope}")
+
+
 def is_whole(value: object) -> bool:
     """Return whether `value` is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)

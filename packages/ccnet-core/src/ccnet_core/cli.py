@@ -127,8 +127,8 @@ def _models(options: argparse.Namespace) -> None:  # noqa: ARG001
             print(f"{name:46} {'-':11} {'-':>9} {'-':>6} {'-':>7}  random weights only")
             continue
         crop = f"{figures.crop[0]}x{figures.crop[1]}"
-        scores = f"{figures.miou:6.2f} {figures.miou_ms_flip or float('nan'):7.2f}"
-        print(f"{name:46} {figures.dataset:11} {crop:>9} {scores}  {figures.checkpoint}")
+        several = "-" if figures.miou_ms_flip is None else f"{figures.miou_ms_flip:.2f}"
+        print(f"{name:46} {figures.dataset:11} {crop:>9} {figures.miou:6.2f} {several:>7}  {figures.checkpoint}")
 
 
 def _doctor(options: argparse.Namespace) -> None:  # noqa: ARG001

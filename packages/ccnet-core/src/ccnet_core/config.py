@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ccnet_core import strict
-from ccnet_core.checks import is_colour, is_pair, is_whole, require, require_sizes
+from ccnet_core.checks import is_colour, is_pair, is_whole, require, require_sizes, require_slope
 
 Colour = tuple[int, int, int]
 
@@ -31,17 +31,18 @@ class PixelStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """A ResNet with a stem of three 3x3 convolutions (ResNet v1c) and 1 to 4 dilated stages.
+    """A ResNet of 1 to 4 stages, some of them dilated.
 
     `depths` are blocks per stage, `width` the channels inside a block of the first stage (doubled in each further
-    one). `contract_dilation` halves the dilation of the first block of a dilated stage. `ceil_mode` belongs to the
-    max-pool after the stem.
+    one). `stem_channels` says what comes first: three numbers are three 3x3 convolutions (ResNet v1c, and the authors'
+    64-64-128), one number is torchvision's 7x7 convolution. `contract_dilation` halves the dilation of the first block
+    of a dilated stage. `ceil_mode` belongs to the max-pool after the stem.
     """
 
     block: Literal["basic", "bottleneck"] = "bottleneck"
     depths: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
-    stem_channels: tuple[int, int, int] = (32, 32, 64)
+    stem_channels: tuple[int, ...] = (32, 32, 64)
     strides: tuple[int, ...] = (1, 2, 1, 1)
     dilations: tuple[int, ...] = (1, 1, 2, 4)
     contract_dilation: bool = True
@@ -52,6 +53,9 @@ class BackboneConfig:
         stages = {len(self.depths), len(self.strides), len(self.dilations)}
         require(len(stages) == 1 and 0 not in stages, "depths, strides and dilations need one value per stage")
         require(self.block in ("basic", "bottleneck"), f"block must be 'basic' or 'bottleneck', got {self.block!r}")
+        require(
+            len(self.stem_channels) in (1, 3), f"stem_channels must be one or three numbers, got {self.stem_channels}"
+        )
         require_sizes(width=(self.width,), stem_channels=self.stem_channels, depths=self.depths)
         require_sizes(strides=self.strides, dilations=self.dilations)
 
@@ -60,21 +64,33 @@ class BackboneConfig:
 class HeadConfig:
     """The recurrent criss-cross attention head.
 
-    `reduction` divides `channels` for query and key. `recurrence` 0 leaves attention out. `kernel_size` is that of
-    the three convolutions around attention: 3 in every published model, 1 keeps the head from seeing neighbours.
-    `gamma` is where the learned weight of attention starts: 0 in every published model.
+    `attention` is what stands between the convolutions: criss-cross attention, or the non-local block that the paper
+    compares it with. It is applied `recurrence` times, 0 leaves it out, with one set of weights or, if not
+    `shared_weights`, with one for each step. `reduction` divides `channels` for query and key. `kernel_size` is that
+    of the three convolutions around attention: 3 in every published model, 1 keeps the head from seeing neighbours.
+    `negative_slope` belongs to the activation after these: 0 is ReLU, the authors' network has leaky ReLU with 0.01.
+    `gamma` is where the learned weight of attention starts: 0 in every published model. `consistency_channels` adds a
+    1x1 convolution of the attended features for the category consistent loss (16 in the paper).
     """
 
+    attention: Literal["criss_cross", "non_local"] = "criss_cross"
     channels: int = 512
     reduction: int = 8
     recurrence: int = 2
+    shared_weights: bool = True
     kernel_size: int = 3
+    negative_slope: float = 0.0
     dropout: float = 0.1
     gamma: float = 0.0
+    consistency_channels: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
+        kinds = ("criss_cross", "non_local")
+        require(self.attention in kinds, f"attention must be 'criss_cross' or 'non_local', got {self.attention!r}")
         require_sizes(channels=(self.channels,), reduction=(self.reduction,))
+        if self.consistency_channels is not None:
+            require_sizes(consistency_channels=(self.consistency_channels,))
         fits = self.channels % self.reduction == 0
         require(fits, f"channels {self.channels} must be a multiple of reduction {self.reduction}")
         require(
@@ -83,21 +99,29 @@ class HeadConfig:
         require(
             is_whole(self.kernel_size) and self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}"
         )
+        require_slope(self.negative_slope)
         require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
         require(math.isfinite(self.gamma), f"gamma must be a number, got {self.gamma}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuxiliaryHeadConfig:
-    """A fully convolutional head on an earlier stage (`stage` 0 is the first), used by the training loss."""
+    """A fully convolutional head on an earlier stage (`stage` 0 is the first), used by the training loss.
+
+    `conv_bias` and `negative_slope` (see :class:`HeadConfig`) are those of its 3x3 convolution: the authors' network
+    has a bias beside the batch norm, and leaky ReLU.
+    """
 
     stage: int = 2
     channels: int = 256
+    conv_bias: bool = False
+    negative_slope: float = 0.0
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
         require_sizes(channels=(self.channels,))
+        require_slope(self.negative_slope)
         require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
 
 

@@ -13,15 +13,20 @@ from ccnet_core.rcca import RecurrentCrissCrossAttention
 
 
 class ConvNormRelu(nn.Sequential):
-    """A convolution without bias that keeps the size, batch norm and ReLU."""
+    """A convolution that keeps the size, batch norm and ReLU, leaky if `negative_slope` is above 0."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, negative_slope: float, bias: bool = False
+    ) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
         super().__init__()
         self.add_module("conv", conv)
         self.add_module("norm", nn.BatchNorm2d(out_channels))
-        self.add_module("relu", nn.ReLU(inplace=True))
+        leaky = nn.LeakyReLU(negative_slope, inplace=True)
+        self.add_module("relu", leaky if negative_slope else nn.ReLU(inplace=True))
 
 
 class Classifier(nn.Sequential):
@@ -41,13 +46,13 @@ class CrissCrossHead(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__()
-        channels, kernel_size = config.channels, config.kernel_size
-        self.reduce = ConvNormRelu(in_channels, channels, kernel_size)
+        channels, kernel_size, slope = config.channels, config.kernel_size, config.negative_slope
+        self.reduce = ConvNormRelu(in_channels, channels, kernel_size, negative_slope=slope)
         self.attention = RecurrentCrissCrossAttention(
             channels, recurrence=config.recurrence, reduction=config.reduction, gamma=config.gamma
         )
-        self.refine = ConvNormRelu(channels, channels, kernel_size)
-        self.fuse = ConvNormRelu(in_channels + channels, channels, kernel_size)
+        self.refine = ConvNormRelu(channels, channels, kernel_size, negative_slope=slope)
+        self.fuse = ConvNormRelu(in_channels + channels, channels, kernel_size, negative_slope=slope)
         self.classify = Classifier(channels, num_classes, config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +67,9 @@ class AuxiliaryHead(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, config: AuxiliaryHeadConfig) -> None:
         super().__init__()
-        self.reduce = ConvNormRelu(in_channels, config.channels, 3)
+        self.reduce = ConvNormRelu(
+            in_channels, config.channels, 3, negative_slope=config.negative_slope, bias=config.conv_bias
+        )
         self.classify = Classifier(config.channels, num_classes, config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Dilated ResNet with a stem of three 3x3 convolutions (ResNet v1c), the backbone of CCNet.
+"""Dilated ResNet, the backbone of CCNet.
 
-Parameter names below `stem` and `layer1` ... `layer4` are those of mmsegmentation's ResNetV1c.
+Parameter names below `stem` and `layer1` ... `layer4` are those of mmsegmentation's ResNetV1c, whatever the stem.
 Shape letters: B batch, C channels, H and W height and width of the picture.
 """
 
@@ -102,12 +102,16 @@ class ResNet(nn.Module):
 
 
 def make_stem(channels: Sequence[int]) -> nn.Sequential:
-    """Return three 3x3 convolutions with batch norm and ReLU; the first has stride 2."""
+    """Return one 7x7 or several 3x3 convolutions, each with batch norm and ReLU; the first has stride 2."""
     layers: list[nn.Module] = []
     in_channels = 3
     for index, out_channels in enumerate(channels):
-        layers += [conv3x3(in_channels, out_channels, stride=2 if index == 0 else 1), nn.BatchNorm2d(out_channels)]
-        layers.append(nn.ReLU(inplace=True))
+        stride = 2 if index == 0 else 1
+        if len(channels) == 1:
+            conv = nn.Conv2d(in_channels, out_channels, 7, stride, padding=3, bias=False)
+        else:
+            conv = conv3x3(in_channels, out_channels, stride)
+        layers += [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
         in_channels = out_channels
     return nn.Sequential(*layers)
 

@@ -12,7 +12,7 @@ from ccnet_core.errors import ConfigError, nearest
 
 
 def list_models() -> list[str]:
-    """Return the names of all models: the 16 published by mmsegmentation, then small ones without weights."""
+    """Return the names of all models: the 16 of mmsegmentation, the authors' own, then those without weights."""
     models = _read("models.yaml")
     return [*models["published"], *models["unpublished"]]
 
