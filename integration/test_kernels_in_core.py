@@ -13,7 +13,7 @@ from ccnet_kernels.plugin import NumbaBackend
 
 class OnTheSimulator(NumbaBackend):
     def why_unsupported(self, spec):
-        return None
+        return None if spec.rank == 2 else "serves maps"
 
     def __call__(self, query, key, value, *, scale=None, residual=None):
         return ops.attend(query, key, value, scale=scale, residual=residual)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -59,4 +61,11 @@ def test_point_outside_and_wrong_number_of_steps_are_refused(tiny, picture, recu
 def test_network_without_attention_says_so(picture):
     model = ccnet.CCNet.from_config("ccnet_tiny", recurrence=0)
     with pytest.raises(ccnet.ConfigError, match="no attention steps"):
+        ccnet.attention_map(model, picture, point=(0, 0))
+
+
+def test_network_with_a_non_local_block_says_so(picture):
+    config = ccnet.CCNet.from_config("ccnet_tiny").config
+    model = ccnet.CCNet(dataclasses.replace(config, head=dataclasses.replace(config.head, attention="non_local")))
+    with pytest.raises(ccnet.ConfigError, match="has a non-local block"):
         ccnet.attention_map(model, picture, point=(0, 0))

@@ -65,6 +65,8 @@ def test_unknown_name_lists_the_nearest(fused):
 
 def test_call_that_nobody_serves_lists_every_reason(fused):
     fused.reason = "not today"
-    spec = dataclasses.replace(SPEC, rank=3)
-    with pytest.raises(AttentionError, match=r"No attention backend can serve .* fused: not today; torch: .* 3 axes"):
+    spec = dataclasses.replace(SPEC, rank=4)
+    with pytest.raises(
+        AttentionError, match=r"No attention backend can serve .* fused: not today; torch: .* 4 axes of position"
+    ):
         select(spec)

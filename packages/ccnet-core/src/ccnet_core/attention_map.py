@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccnet_core.checks import is_whole, require
-from ccnet_core.errors import PictureError
+from ccnet_core.errors import ConfigError, PictureError
 from ccnet_core.model import CCNet
 from ccnet_core.predict import evaluating
 from ccnet_core.preprocess import Picture, to_tensor
+from ccnet_core.rcca import RecurrentCrissCrossAttention
 
 
 def attention_map(
@@ -21,9 +22,11 @@ def attention_map(
     network's last step, with 2 the product of the last two steps, which reaches every position; None follows two
     steps, or one if the network has no more. Only the attention weights are followed, not the `+ x` beside them.
     `image` is what :func:`ccnet_core.predict` takes. Raises PictureError for a point outside, ConfigError for more
-    steps than the network has.
+    steps than the network has, and for a network without criss-cross attention.
     """
-    steps = model.config.head.recurrence
+    steps, attention = model.config.head.recurrence, model.head.attention
+    if not isinstance(attention, RecurrentCrissCrossAttention):
+        raise ConfigError("attention_map follows criss-cross attention; this network has a non-local block.")
     require(steps, "This network has no attention steps (recurrence 0)")
     recurrence = min(2, steps) if recurrence is None else recurrence
     known = is_whole(recurrence) and 1 <= recurrence <= steps
@@ -34,23 +37,14 @@ def attention_map(
     if not (0 <= x < width and 0 <= y < height):
         raise PictureError(f"The point {x},{y} is outside the picture of {width}x{height} pixels (x,y from 0).")
     with evaluating(model):
-        weights = _weights_of_each_step(model, picture[None].to(model.device))
+        features = model.backbone(model.normalise(picture[None].to(model.device)).to(model.dtype))[-1]
+        weights = attention.weights(model.head.reduce(features))
         h, w = weights[0][0].shape[1:3]
         share = torch.zeros(h, w, device=model.device)
         share[y * h // height, x * w // width] = 1
         for column, row in reversed(weights[steps - recurrence :]):
             share = _spread(share, column[0].float(), row[0].float())
         return share.float().cpu().numpy()
-
-
-def _weights_of_each_step(model: CCNet, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-    features = model.backbone(model.normalise(image).to(model.dtype))[-1]
-    x = model.head.reduce(features)
-    weights = []
-    for _ in range(model.head.attention.recurrence):
-        weights.append(model.head.attention.cca.weights(x))
-        x = model.head.attention.cca(x)
-    return weights
 
 
 def _spread(share: Tensor, column: Tensor, row: Tensor) -> Tensor:
