@@ -1,3 +1,5 @@
+import dataclasses
+
 import yaml
 
 from ccnet_core.card import model_card
@@ -21,3 +23,10 @@ def test_card_lists_metrics_and_classes():
     assert "traffic light" in card
     types = [m["type"] for m in metadata(card)["model-index"][0]["results"][0]["metrics"]]
     assert types == ["mean_iou", "overall_accuracy"]
+
+
+def test_card_says_which_attention_the_network_has():
+    config = load_config("ccnet_tiny")
+    non_local = dataclasses.replace(config, head=dataclasses.replace(config.head, attention="non_local"))
+    assert "with criss-cross attention (2 steps)" in model_card(config, {}, [])
+    assert "with non-local attention (2 steps)" in model_card(non_local, {}, [])

@@ -10,6 +10,9 @@ from ccnet_core.config import CCNetConfig
 METRIC_NAMES = {"miou": "mean_iou", "macc": "mean_accuracy", "aacc": "overall_accuracy"}
 """Our metric names to those of the Hub."""
 
+ATTENTION_NAMES = {"criss_cross": "criss-cross attention", "non_local": "non-local attention"}
+"""What a reader calls `HeadConfig.attention`."""
+
 
 def model_card(config: CCNetConfig, metrics: Mapping[str, float], datasets: Sequence[str]) -> str:
     """Return README.md for a folder with `config`. `metrics` are from 0 to 1, `datasets` name the training data."""
@@ -20,7 +23,7 @@ def model_card(config: CCNetConfig, metrics: Mapping[str, float], datasets: Sequ
 {metadata}---
 # {config.name}
 
-A semantic segmentation network with criss-cross attention ({config.head.recurrence} steps) and
+A semantic segmentation network with {ATTENTION_NAMES[config.head.attention]} ({config.head.recurrence} steps) and
 {config.num_classes} classes: {", ".join(config.classes)}.
 
 ```python

@@ -8,7 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.config import AuxiliaryHeadConfig, HeadConfig
+from ccnet_core.non_local import RecurrentNonLocalBlock
 from ccnet_core.rcca import RecurrentCrissCrossAttention
 
 
@@ -41,28 +43,45 @@ class Classifier(nn.Sequential):
         self.add_module("conv", conv)
 
 
-class CrissCrossHead(nn.Module):
-    """reduce -> attend R times -> refine -> concatenate with the input -> fuse -> classify."""
+class CrissCrossHead(Checkpointed):
+    """reduce -> attend R times -> refine -> concatenate with the input -> fuse -> classify.
+
+    With `consistency_channels`, a 1x1 convolution of the attended features is a second output.
+    """
 
     def __init__(self, in_channels: int, num_classes: int, config: HeadConfig) -> None:
         super().__init__()
         channels, kernel_size, slope = config.channels, config.kernel_size, config.negative_slope
         self.reduce = ConvNormRelu(in_channels, channels, kernel_size, negative_slope=slope)
-        self.attention = RecurrentCrissCrossAttention(
-            channels, recurrence=config.recurrence, reduction=config.reduction, gamma=config.gamma
-        )
+        self.attention = make_attention(config)
         self.refine = ConvNormRelu(channels, channels, kernel_size, negative_slope=slope)
         self.fuse = ConvNormRelu(in_channels + channels, channels, kernel_size, negative_slope=slope)
         self.classify = Classifier(channels, num_classes, config.dropout)
+        self.consistency = None
+        if config.consistency_channels is not None:
+            self.consistency = nn.Conv2d(channels, config.consistency_channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> logits (B, K, h, w)."""
+    def forward(self, x: Tensor, *, consistency: bool = False) -> tuple[Tensor, Tensor | None]:
+        """(B, C, h, w) -> logits (B, K, h, w), and the features (B, consistency_channels, h, w) if asked for."""
         attended = self.attention(self.reduce(x))
+        features = self.consistency(attended) if consistency and self.consistency is not None else None
         fused = self.fuse(torch.cat([x, self.refine(attended)], dim=1))
-        return cast(Tensor, self.classify(fused))
+        return self.classify(fused), features
 
 
-class AuxiliaryHead(nn.Module):
+def make_attention(config: HeadConfig) -> RecurrentCrissCrossAttention | RecurrentNonLocalBlock:
+    """Return what stands between reduce and refine."""
+    block = RecurrentCrissCrossAttention if config.attention == "criss_cross" else RecurrentNonLocalBlock
+    return block(
+        config.channels,
+        recurrence=config.recurrence,
+        shared_weights=config.shared_weights,
+        reduction=config.reduction,
+        gamma=config.gamma,
+    )
+
+
+class AuxiliaryHead(Checkpointed):
     """3x3 convolution and classifier on an earlier stage."""
 
     def __init__(self, in_channels: int, num_classes: int, config: AuxiliaryHeadConfig) -> None:

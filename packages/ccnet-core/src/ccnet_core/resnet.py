@@ -5,14 +5,17 @@ Shape letters: B batch, C channels, H and W height and width of the picture.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Self, cast
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from ccnet_core.activation_checkpointing import Checkpointed
+from ccnet_core.checks import is_whole, require
 from ccnet_core.config import BackboneConfig
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Checkpointed):
     """Two 3x3 convolutions and a shortcut; the block of ResNet-18 and -34. Only the first one is dilated."""
 
     expansion = 1
@@ -33,7 +36,7 @@ class BasicBlock(nn.Module):
         return cast(Tensor, self.relu(y + self.downsample(x)))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Checkpointed):
     """1x1, 3x3 and 1x1 convolutions and a shortcut; the block of ResNet-50 and -101. The stride is in the 3x3."""
 
     expansion = 4
@@ -57,6 +60,10 @@ class Bottleneck(nn.Module):
         return cast(Tensor, self.relu(y + self.downsample(x)))
 
 
+class Stem(Checkpointed, nn.Sequential):
+    """What comes before the first stage but the max-pool: (B, 3, H, W) -> (B, C, ceil(H / 2), ceil(W / 2))."""
+
+
 class ResNet(nn.Module):
     """The backbone: a stem at stride 2, a max-pool to stride 4, then one to four stages.
 
@@ -78,6 +85,8 @@ class ResNet(nn.Module):
             blocks += [block(in_channels, width, 1, dilation) for _ in range(depth - 1)]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.stages = [f"layer{stage + 1}" for stage in range(len(config.depths))]
+        self.frozen_stages: int | None = None
+        self.frozen_batch_norm = False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -91,6 +100,29 @@ class ResNet(nn.Module):
             elif isinstance(module, Bottleneck):
                 nn.init.zeros_(module.bn3.weight)
 
+    def freeze(self, *, stages: int | None, batch_norm: bool) -> None:
+        """Keep the stem and the first `stages` stages, and all running statistics; see :meth:`CCNet.freeze`."""
+        known = stages is None or (is_whole(stages) and 0 <= stages <= len(self.stages))
+        require(known, f"stages must be from 0 to {len(self.stages)}, the stages of this backbone, got {stages!r}")
+        self.frozen_stages, self.frozen_batch_norm = stages, batch_norm
+        self.requires_grad_(True)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of everything that is not frozen."""
+        super().train(mode)
+        norms = (module for module in self.modules() if isinstance(module, _BatchNorm))
+        for module in (*self._frozen_parts(), *(norms if self.frozen_batch_norm else ())):
+            module.eval()
+        return self
+
+    def _frozen_parts(self) -> list[nn.Module]:
+        if self.frozen_stages is None:
+            return []
+        return [self.stem, *(self.get_submodule(name) for name in self.stages[: self.frozen_stages])]
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W), normalised -> one feature map per stage, (B, channels[i], h_i, w_i)."""
         x = self.maxpool(self.stem(x))
@@ -101,7 +133,7 @@ class ResNet(nn.Module):
         return features
 
 
-def make_stem(channels: Sequence[int]) -> nn.Sequential:
+def make_stem(channels: Sequence[int]) -> Stem:
     """Return one 7x7 or several 3x3 convolutions, each with batch norm and ReLU; the first has stride 2."""
     layers: list[nn.Module] = []
     in_channels = 3
@@ -113,7 +145,7 @@ def make_stem(channels: Sequence[int]) -> nn.Sequential:
             conv = conv3x3(in_channels, out_channels, stride)
         layers += [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
         in_channels = out_channels
-    return nn.Sequential(*layers)
+    return Stem(*layers)
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
