@@ -1,6 +1,9 @@
+import json
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ def _reproducible() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def golden() -> Path:
     folder = SHARED / "golden"
     if not folder.is_dir():
@@ -24,7 +27,7 @@ def golden() -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fill(golden: Path) -> ModuleType:
     """The program that made the weights and pictures of the reference outputs."""
     spec = spec_from_file_location("fill", golden / "fill.py")
@@ -33,22 +36,94 @@ def fill(golden: Path) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def published(golden: Path) -> dict[str, Any]:
+    """What mmsegmentation gave for its R-50 of Cityscapes, 512x1024."""
+    described: dict[str, Any] = json.loads((golden / "mmseg_city512.json").read_text())
+    return described
+
+
+@pytest.fixture(scope="session")
+def published_file(published: dict[str, Any], fill: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its weights in a file of the form of June 2020, in which the models were published."""
+    state = fill.fill_state_dict({key: (shape, getattr(torch, dtype)) for key, shape, dtype in published["state_dict"]})
+    path = tmp_path_factory.mktemp("published") / "file.pth"
+    torch.save({"state_dict": state}, path, _use_new_zipfile_serialization=False)
+    return path
+
+
 @pytest.fixture
-def tiny() -> ccnet.CCNet:
-    """A network in which nothing is an identity and no softmax is saturated."""
-    model = ccnet.CCNet.from_config("ccnet_tiny", num_classes=4)
+def enliven() -> Callable[[ccnet.CCNet], ccnet.CCNet]:
+    """Fill a network so that nothing is an identity and no softmax is saturated."""
+    return _enliven
+
+
+def _enliven(model: ccnet.CCNet) -> ccnet.CCNet:
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(std=0.1)
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
-    model.head.attention.cca.gamma.data.fill_(0.7)
+    for name, parameter in model.named_parameters():
+        if name.endswith("gamma"):
+            parameter.data.fill_(0.7)
     model.head.classify.conv.weight.data.normal_(std=0.5)
-    return model.eval()
+    return model
+
+
+@pytest.fixture
+def tiny() -> ccnet.CCNet:
+    """The smallest network of the zoo, enlivened."""
+    return _enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4)).eval()
 
 
 @pytest.fixture
 def picture() -> np.ndarray:
     """A uint8 (H, W, 3) picture of an odd size."""
     return np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """At most 256 MB more than now: an allocation that a file asks for, and does not need, fails."""
+    resource = pytest.importorskip("resource")
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        pytest.skip("how much memory there is cannot be asked here")
+    size = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmSize:")) * 1024
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + 256 * 2**20, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+MMSEG = {
+    "head.reduce.norm": "decode_head.convs.0.bn",
+    "head.reduce.conv": "decode_head.convs.0.conv",
+    "head.refine.norm": "decode_head.convs.1.bn",
+    "head.refine.conv": "decode_head.convs.1.conv",
+    "head.attention.cca.gamma": "decode_head.cca.gamma.scale",
+    "head.attention.cca": "decode_head.cca",
+    "head.fuse.norm": "decode_head.conv_cat.bn",
+    "head.fuse.conv": "decode_head.conv_cat.conv",
+    "head.classify.conv": "decode_head.conv_seg",
+    "auxiliary_head.reduce.norm": "auxiliary_head.convs.0.bn",
+    "auxiliary_head.reduce.conv": "auxiliary_head.convs.0.conv",
+    "auxiliary_head.classify.conv": "auxiliary_head.conv_seg",
+}
+
+
+@pytest.fixture
+def mmseg_state() -> Callable[[ccnet.CCNet], dict[str, torch.Tensor]]:
+    """The state dict of a network as mmsegmentation would have it."""
+
+    def rename(model: ccnet.CCNet) -> dict[str, torch.Tensor]:
+        state = {}
+        for name, tensor in model.state_dict().items():
+            ours = next((ours for ours in MMSEG if name.startswith(ours)), "")
+            state[MMSEG.get(ours, "") + name.removeprefix(ours)] = tensor.clone()
+        state["decode_head.cca.gamma.scale"] = state["decode_head.cca.gamma.scale"].reshape(())
+        return state
+
+    return rename

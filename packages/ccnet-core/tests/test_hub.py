@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -40,10 +41,10 @@ def test_model_comes_back_the_same(tiny, folder, picture):
 
 
 @pytest.mark.parametrize("name", ["ccnet_small", "ccnet_r50-d8_4xb2-40k_cityscapes-769x769"])
-def test_every_kind_of_configuration_survives(name, tmp_path):
+def test_every_kind_of_configuration_survives_without_the_figures_of_published_weights(name, tmp_path):
     config = load_config(name)
     hub.save_folder(tmp_path / "w", config, {"x": torch.zeros(1)}, metrics={}, datasets=[])
-    assert hub.read_config(tmp_path / "w") == config
+    assert hub.read_config(tmp_path / "w") == dataclasses.replace(config, published=None)
 
 
 def test_folder_has_four_files_and_a_processor_that_does_nothing_twice(folder):
@@ -173,7 +174,7 @@ def test_folder_that_holds_anything_else_is_left_alone(tiny, folder):
     ("source", "message"),
     [
         ("no/such/folder", "there is no such folder"),
-        ("ccnet_tiny", "a configuration of the zoo; published weights cannot be fetched yet"),
+        ("ccnet_tiny", "there are no published weights"),
         ("ccnet_tinny", "there is no such folder"),
         ("../elsewhere", "there is no such folder"),
     ],

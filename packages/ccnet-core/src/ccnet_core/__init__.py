@@ -8,11 +8,13 @@ from importlib.metadata import version
 from ccnet_core.attention.plugins import attention_backends
 from ccnet_core.attention_map import attention_map
 from ccnet_core.config import CCNetConfig, InferencePlan
+from ccnet_core.convert import convert_checkpoint
 from ccnet_core.errors import AttentionError, CCNetError, ConfigError, PictureError, WeightsError
-from ccnet_core.losses import CrossEntropy
+from ccnet_core.losses import CategoryConsistentLoss, CrossEntropy, OhemCrossEntropy
 from ccnet_core.model import CCNet, CCNetOutput
+from ccnet_core.non_local import NonLocalBlock
 from ccnet_core.predict import Prediction, predict
-from ccnet_core.rcca import CrissCrossAttention, RecurrentCrissCrossAttention
+from ccnet_core.rcca import CrissCrossAttention, CrissCrossAttention3d, RecurrentCrissCrossAttention
 from ccnet_core.zoo import list_models
 
 __version__ = version("ccnet-core")
@@ -23,16 +25,21 @@ __all__ = [
     "CCNetConfig",
     "CCNetError",
     "CCNetOutput",
+    "CategoryConsistentLoss",
     "ConfigError",
     "CrissCrossAttention",
+    "CrissCrossAttention3d",
     "CrossEntropy",
     "InferencePlan",
+    "NonLocalBlock",
+    "OhemCrossEntropy",
     "PictureError",
     "Prediction",
     "RecurrentCrissCrossAttention",
     "WeightsError",
     "attention_backends",
     "attention_map",
+    "convert_checkpoint",
     "list_models",
     "predict",
 ]

@@ -67,14 +67,22 @@ def find_folder(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """Return the local folder `source`, or download "org/name" from the Hub and return where it lies."""
+    """Return the local folder `source`, or that of "org/name" on the Hub or of a model of the zoo."""
     path = Path(source)
     if path.is_dir():
         return path
     if path.is_file():
-        raise WeightsError(f"{source}: expected a weights folder, this is a file. Give the folder that holds it.")
+        raise WeightsError(
+            f"{source}: expected a weights folder, this is a file. Give the folder that holds it, or run: ccnet convert"
+        )
     if str(source) in zoo.list_models():
-        raise WeightsError(f"{source}: a configuration of the zoo; published weights cannot be fetched yet. Train it.")
+        if revision is not None:
+            raise WeightsError(
+                f"{source}: a model of the zoo, which has no revisions. Leave revision={revision!r} out."
+            )
+        from ccnet_core import published  # it makes a model, which knows this room
+
+        return published.find_published(str(source), cache_dir=cache_dir, local_files_only=local_files_only)
     if not _looks_like_repository(str(source)):
         raise WeightsError(f"{source}: there is no such folder, and it is not a Hub name of the form org/name.")
     return _download(str(source), revision, token, cache_dir, local_files_only)
@@ -185,6 +193,7 @@ def _refuse_difference(path: str, what: str, names: list[str]) -> None:
 
 def _config_json(config: CCNetConfig) -> dict[str, Any]:
     content = config.to_mapping()
+    del content["published"]  # the figures of somebody's weights, not of these
     classes = content.pop("classes")
     return {
         "model_type": "ccnet",

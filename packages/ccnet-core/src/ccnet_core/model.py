@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ccnet_core import hub, zoo
+from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
 from ccnet_core.checks import require
 from ccnet_core.config import CCNetConfig
@@ -22,6 +23,7 @@ from ccnet_core.heads import AuxiliaryHead, CrissCrossHead
 from ccnet_core.preprocess import Normalise
 from ccnet_core.rcca import CrissCrossAttention
 from ccnet_core.resnet import ResNet
+from ccnet_core.transplant import load_backbone
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +32,14 @@ CLASSIFIERS = ("head.classify.", "auxiliary_head.classify.")
 
 
 class CCNetOutput(NamedTuple):
-    """`logits` (B, K, h, w) before upsampling; `auxiliary_logits` of the same shape, or None."""
+    """`logits` (B, K, h, w) before upsampling; `auxiliary_logits` of the same shape, or None.
+
+    `consistency_features` (B, consistency_channels, h, w) are what the category consistent loss takes, or None.
+    """
 
     logits: Tensor
     auxiliary_logits: Tensor | None
+    consistency_features: Tensor | None = None
 
 
 class CCNet(nn.Module):
@@ -56,7 +62,8 @@ class CCNet(nn.Module):
     def forward(self, image: Tensor, *, auxiliary: bool = True) -> CCNetOutput:
         """Segment `image` (B, 3, H, W), RGB, 0-255, uint8 or floating.
 
-        `auxiliary=False` leaves the auxiliary head out. Raises PictureError for another shape.
+        `auxiliary=False` leaves out what only a training loss needs: auxiliary logits and consistency features. Raises
+        PictureError for another shape.
         """
         if image.ndim != 4 or image.shape[1] != 3:
             raise PictureError(f"Expected pictures (B, 3, H, W), got {tuple(image.shape)}.")
@@ -64,7 +71,8 @@ class CCNet(nn.Module):
         auxiliary_logits = None
         if auxiliary and self.auxiliary_head is not None and self.config.auxiliary is not None:
             auxiliary_logits = self.auxiliary_head(features[self.config.auxiliary.stage])
-        return CCNetOutput(self.head(features[-1]), auxiliary_logits)
+        logits, consistency_features = self.head(features[-1], consistency=auxiliary)
+        return CCNetOutput(logits, auxiliary_logits, consistency_features)
 
     def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
@@ -79,6 +87,27 @@ class CCNet(nn.Module):
         for module in self.modules():
             if isinstance(module, CrissCrossAttention):
                 module.backend = backend
+
+    def freeze(self, *, stages: int | None = None, batch_norm: bool = False) -> None:
+        """Keep parts of the backbone as they are while the rest trains.
+
+        `stages` freezes the stem and that many stages (0 the stem alone): they get no gradient, and their batch norm
+        stays in evaluation mode. `batch_norm` keeps the running statistics of the whole backbone; weights that are not
+        frozen still train. Both stay so after `train()`; in mmsegmentation they are `frozen_stages` and `norm_eval`. A
+        call says everything: what it does not name trains again. Call it before the optimiser and
+        DistributedDataParallel look at the parameters. Raises ConfigError for more stages than there are.
+        """
+        self.backbone.freeze(stages=stages, batch_norm=batch_norm)
+
+    def checkpoint_activations(self, enabled: bool = True) -> None:
+        """Save training memory for time: keep only the input of the stem, each residual block and each head.
+
+        What is in between is computed again in the backward pass, about a third more work for the step. Gradients are
+        the same bits, and batch norm updates its running statistics once. `enabled=False` undoes it.
+        """
+        for module in self.modules():
+            if isinstance(module, Checkpointed):
+                module.checkpointing = enabled
 
     @property
     def dtype(self) -> torch.dtype:
@@ -104,7 +133,8 @@ class CCNet(nn.Module):
         """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
 
         `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
-        steps (0 leaves attention out). `backbone_weights` is a safetensors file with the backbone's tensors.
+        steps (0 leaves attention out). `backbone_weights` is a file with an ImageNet backbone: mmsegmentation's,
+        torchvision's, timm's, the authors' or our own; see :data:`ccnet_core.layouts.BACKBONES`.
         Raises ConfigError for an unknown name, with the nearest ones, and WeightsError for a wrong `backbone_weights`.
         """
         if isinstance(config, str):
@@ -115,7 +145,7 @@ class CCNet(nn.Module):
             config = config.with_recurrence(recurrence)
         model = cls(config)
         if backbone_weights is not None:
-            hub.load_tensors(model.backbone, backbone_weights)
+            load_backbone(model.backbone, backbone_weights, model=config.name)
         return model
 
     @classmethod
@@ -131,8 +161,10 @@ class CCNet(nn.Module):
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
     ) -> "CCNet":
-        """Load a weights folder, or one from the Hub by "org/name", in evaluation mode.
+        """Load a weights folder, one from the Hub by "org/name", or a published model of the zoo, in evaluation mode.
 
+        A folder of the name `source` wins. A model of the zoo is fetched, checked and converted the first time; see
+        :func:`ccnet_core.published.find_published`. It has no `revision`, and no `token` is sent for it.
         `num_classes` or `classes` that differ from the folder's start the classifiers anew, and the log says so.
         Loading is strict: a missing, surplus or misshapen tensor raises WeightsError, which names file and tensor.
         """
