@@ -25,6 +25,7 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc"]
 ORDINARY = "not gpu and not slow"
+PEERS = "packages/ccnet-core/peers"
 
 # pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
 if "PIP_FIND_LINKS" in os.environ:
@@ -140,6 +141,22 @@ def bench(session: nox.Session) -> None:
     """Time the kernels against core's torch form."""
     install(session, *sources(["core", "kernels"]))
     session.run("python", "-m", "ccnet_kernels.bench", *session.posargs)
+
+
+@nox.session
+def cost(session: nox.Session) -> None:
+    """The paper's cost table: operations and memory of criss-cross attention and the non-local block."""
+    install(session, *sources(["core"]), "matplotlib")
+    session.run("python", "packages/ccnet-core/benchmarks/cost.py", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Core beside mmsegmentation itself: settings, inference, losses and training steps on the same weights."""
+    install(session, *sources(["core"]), *PYTEST)
+    install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
+    # The warnings are theirs; prepended, a test finds the module beside it.
+    session.run("pytest", "-W", "ignore", "--import-mode=prepend", PEERS, *session.posargs)
 
 
 @nox.session

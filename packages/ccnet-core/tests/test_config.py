@@ -52,6 +52,8 @@ def test_default_palette_is_pascal_vocs():
         (lambda: ccnet.InferencePlan(scales=(0.0,)), "scales must be numbers above 0"),
         (lambda: ccnet.InferencePlan(scales=(float("nan"),)), "scales must be numbers above 0"),
         (lambda: ccnet.InferencePlan(scales=1.0), "scales must be numbers above 0 in a tuple, got 1.0"),
+        (lambda: ccnet.InferencePlan(scales=("half",)), r"scales must be numbers above 0 in a tuple, got \('half',\)"),
+        (lambda: ccnet.InferencePlan(flip="no"), "flip must be True or False, got 'no'"),
         (lambda: ccnet.InferencePlan(crop=16), "crop must be two whole numbers above 0, got 16"),
         (lambda: ccnet.InferencePlan(base_scale=(0, 0)), "base_scale must be two whole numbers above 0"),
         (lambda: BackboneConfig(block="bottlneck"), "block must be 'basic' or 'bottleneck', got 'bottlneck'"),

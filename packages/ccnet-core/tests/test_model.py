@@ -98,22 +98,10 @@ def test_backbone_weights_are_loaded_strictly(tiny, tmp_path):
     save_file(tiny.backbone.state_dict(), file)
     model = ccnet.CCNet.from_config("ccnet_tiny", backbone_weights=file)
     assert torch.equal(model.backbone.stem[0].weight, tiny.backbone.stem[0].weight)
-    with pytest.raises(ccnet.WeightsError, match=r"backbone.safetensors: .* tensors missing"):
+    with pytest.raises(ccnet.WeightsError, match=r"backbone\.safetensors: \d+ of its 36 tensors match"):
         ccnet.CCNet.from_config("ccnet_small", backbone_weights=file)
 
 
 def test_residual_branches_start_at_zero():
     config = ccnet.CCNet.from_config("ccnet_small").config.backbone
     assert (ResNet(config).layer1[0].bn2.weight == 0).all()
-
-
-def test_whole_network_compiles_in_one_graph(tiny):
-    image = torch.randint(0, 256, (1, 3, 16, 24), dtype=torch.uint8)
-    compiled = torch.compile(tiny, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(image).logits, tiny(image).logits)
-
-
-def test_whole_network_exports(tiny):
-    image = torch.randint(0, 256, (1, 3, 16, 24), dtype=torch.uint8)
-    exported = torch.export.export(tiny, (image,)).module()
-    torch.testing.assert_close(exported(image).logits, tiny(image).logits)

@@ -96,3 +96,13 @@ def test_bgr_statistics_turn_the_channels():
     rgb = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1)
     assert normalise(rgb).flatten().tolist() == [29.0, 18.0, 3.5]
     assert "mean" not in normalise.state_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_statistics_keep_float32_whatever_the_dtype_of_the_model(dtype):
+    normalise = Normalise(PixelStatistics())
+    image = torch.randint(0, 256, (1, 3, 4, 4), dtype=torch.uint8)
+    expected = normalise(image)
+    actual = normalise.to(dtype)(image)
+    assert actual.dtype == torch.float32
+    assert torch.equal(actual, expected)

@@ -1,6 +1,9 @@
+import dataclasses
+
 import pytest
 
 import ccnet_core as ccnet
+from ccnet_core.config import PixelStatistics
 from ccnet_core.zoo import load_config
 
 
@@ -25,8 +28,38 @@ def test_769_models_slide_and_align_corners():
     config = load_config("ccnet_r101-d8_4xb2-80k_cityscapes-769x769")
     assert config.align_corners
     assert config.inference == ccnet.InferencePlan(
-        mode="slide", crop=(769, 769), stride=(513, 513), base_scale=(2049, 1025)
+        mode="slide", crop=(769, 769), stride=(513, 513), base_scale=(2049, 1025), resize="plan"
     )
+
+
+def test_authors_network_differs_where_the_paper_notes_say():
+    theirs, ours = load_config("ccnet_r101-d8_authors"), load_config("ccnet_r101-d8_4xb2-80k_cityscapes-769x769")
+    assert (theirs.backbone.stem_channels, ours.backbone.stem_channels) == ((64, 64, 128), (32, 32, 64))
+    assert (theirs.backbone.ceil_mode, ours.backbone.ceil_mode) == (True, False)
+    assert (theirs.backbone.contract_dilation, ours.backbone.contract_dilation) == (False, True)
+    assert (theirs.head.negative_slope, ours.head.negative_slope) == (0.01, 0.0)
+    assert (theirs.auxiliary.channels, ours.auxiliary.channels) == (512, 256)
+    assert (theirs.auxiliary.conv_bias, ours.auxiliary.conv_bias) == (True, False)
+    assert (theirs.auxiliary.negative_slope, ours.auxiliary.negative_slope) == (0.01, 0.0)
+    assert theirs.pixels == PixelStatistics(
+        mean=(104.00698793, 116.66876762, 122.67891434), std=(1.0, 1.0, 1.0), channel_order="bgr"
+    )
+    assert theirs.align_corners
+    assert theirs.inference == ccnet.InferencePlan(mode="slide", crop=(769, 769), stride=(513, 513))
+
+
+@pytest.mark.parametrize(
+    ("depth", "deep"),
+    [
+        (18, "ccnet_r18-d8"),
+        (50, "ccnet_r50-d8_4xb2-40k_cityscapes-512x1024"),
+        (101, "ccnet_r101-d8_4xb2-40k_cityscapes-512x1024"),
+    ],
+)
+def test_letter_b_is_the_same_network_with_torchvisions_stem(depth, deep):
+    plain, deep = load_config(f"ccnet_r{depth}b-d8"), load_config(deep)
+    assert plain.backbone == dataclasses.replace(deep.backbone, stem_channels=(64,))
+    assert (plain.head, plain.auxiliary) == (deep.head, deep.auxiliary)
 
 
 def test_published_figures_are_those_of_the_models_page():
