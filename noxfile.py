@@ -137,10 +137,12 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 
 
 @nox.session
-def bench(session: nox.Session) -> None:
-    """Time the kernels against core's torch form."""
+@nox.parametrize("room", ["core", "kernels"], ids=["core", "kernels"])
+def bench(session: nox.Session, room: str) -> None:
+    """Time attention: core's torch form against the einsum form, the kernels against core's."""
     install(session, *sources(["core", "kernels"]))
-    session.run("python", "-m", "ccnet_kernels.bench", *session.posargs)
+    commands = {"core": ["packages/ccnet-core/benchmarks/attention.py"], "kernels": ["-m", "ccnet_kernels.bench"]}
+    session.run("python", *commands[room], *session.posargs)
 
 
 @nox.session
@@ -174,7 +176,7 @@ def gpu(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
     install(session, *sources(NAMES), *test_tools(NAMES))
-    pytest(session, "slow and not gpu", "integration")
+    pytest(session, "slow and not gpu", "integration", "packages/ccnet-core/tests")
 
 
 @nox.session(venv_backend="uv")

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from PIL import Image
 import ccnet_core as ccnet
 from ccnet_core import cli, render
 from ccnet_core.cli import main
+
+WINDOWS = {"mode": "slide", "crop": (16, 24), "stride": (11, 16)}
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,36 @@ def test_predict_averages_views_on_request(run, tiny, weights, photo, picture, t
     np.testing.assert_array_equal(pixels(tmp_path / "photo_labels.png"), expected)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--mode", "slide", "--crop", "16,24", "--stride", "11,16"], WINDOWS),
+        (["--mode", "slide", "--crop", "16,24", "--stride", "11,16", "--resize", "plan"], WINDOWS | {"resize": "plan"}),
+        (["--resize", "plan", "--tta"], {"resize": "plan", "scales": cli.TTA_SCALES, "flip": True}),
+        (["--device", "cpu"], {}),
+    ],
+)
+def test_predict_carries_out_the_plan_of_its_options(
+    run, tiny, photo, picture, tmp_path, monkeypatch, arguments, options
+):
+    asked = []
+    monkeypatch.setattr(cli, "predict", lambda *given, **plan: asked.append(plan) or ccnet.predict(*given, **plan))
+    plan = ccnet.InferencePlan(base_scale=(64, 48))
+    tiny.config = dataclasses.replace(tiny.config, inference=plan)
+    tiny.save_pretrained(tmp_path / "weights")
+    done = run("predict", photo, "--model", tmp_path / "weights", "--out", tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [{name: value for name, value in plan.items() if value is not None} for plan in asked] == [options]
+    np.testing.assert_array_equal(pixels(tmp_path / "photo_labels.png"), ccnet.predict(tiny, picture, **options).labels)
+
+
+def test_predict_uses_the_device_that_auto_finds(run, weights, photo, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli, "find_device", lambda name: asked.append(name) or torch.device("cpu"))
+    assert run("predict", photo, "--model", weights, "--out", tmp_path).returncode == 0
+    assert asked == ["auto"]
+
+
 def test_attend_draws_both_steps(run, weights, photo, tmp_path):
     done = run("attend", photo, "--model", weights, "--point", "10,20", "--out", tmp_path / "a.png")
     assert (done.returncode, done.stderr) == (0, "")
@@ -100,8 +133,15 @@ def test_doctor_lists_versions_and_backends(run):
     [
         (["predict", "{photo}", "--model", "nowhere"], "nowhere: there is no such folder"),
         (["predict", "missing.png", "--model", "{weights}"], "missing.png: there is no such file"),
+        (["convert", "{photo}", "--model", "ccnet_tiny", "--out", "out"], "photo.png: is no checkpoint"),
+        (["convert", "{photo}", "--model", "ccnet_tinny", "--out", "out"], "Did you mean 'ccnet_tiny'"),
         (["predict", "{weights}/config.json", "--model", "{weights}"], "config.json: not a picture"),
         (["predict", "{photo}", "--model", "{weights}", "--backend", "torhc"], "Did you mean 'torch'"),
+        (["predict", "{photo}", "--model", "{weights}", "--device", "mps:7"], "no device 'mps:7' here, only cpu"),
+        (["attend", "{photo}", "--model", "{weights}", "--point", "1,1", "--device", "gpu"], "no device 'gpu' here"),
+        (["predict", "{photo}", "--model", "{weights}", "--mode", "slide"], "mode 'slide' needs crop"),
+        (["predict", "{photo}", "--model", "{weights}", "--crop", "8,8"], "crop and stride belong to mode='slide'"),
+        (["predict", "{photo}", "--model", "{weights}", "--resize", "plan"], "resize='plan' needs base_scale"),
         (["attend", "{photo}", "--model", "{weights}", "--point", "99,0"], "99,0 is outside the picture of 51x37"),
         (
             ["predict", "{photo}", "--model", "{weights}", "--out", "{photo}/x"],
@@ -121,8 +161,13 @@ def test_mistake_is_one_line_and_exit_code_2(run, weights, photo, arguments, mes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["attend", "a.png", "--model", "m", "--point", "ten"], "expected X,Y with two whole numbers, got 'ten'"),
+        (
+            ["attend", "a.png", "--model", "m", "--point", "ten"],
+            "expected two whole numbers with a comma between, got 'ten'",
+        ),
         (["predikt"], "invalid choice"),
+        (["predict", "a.png", "--model", "m", "--crop", "512"], "expected two whole numbers with a comma between"),
+        (["predict", "a.png", "--model", "m", "--mode", "tile"], "invalid choice: 'tile'"),
         ([], "COMMAND"),
     ],
 )
@@ -138,6 +183,21 @@ def test_process_ends_with_the_code_and_without_a_traceback(photo):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: nowhere: there is no such folder")
+
+
+def test_convert_writes_a_weights_folder_and_says_what_it_did(run, tiny, mmseg_state, tmp_path):
+    torch.save({"state_dict": mmseg_state(tiny)}, tmp_path / "file.pth")
+    done = run("convert", tmp_path / "file.pth", "--model", "ccnet_tiny", "--out", tmp_path / "out")
+    said = f"{tmp_path}/file.pth -> {tmp_path}/out: 63 tensors (layout mmseg), 4 classes\n"
+    assert (done.returncode, done.stdout) == (0, said)
+    model = ccnet.CCNet.from_pretrained(tmp_path / "out")
+    assert torch.equal(model.head.fuse.conv.weight, tiny.head.fuse.conv.weight)
+
+
+def test_convert_says_what_it_left_out(run, tiny, tmp_path):
+    torch.save({**tiny.backbone.state_dict(), "fc.weight": torch.zeros(3, 64)}, tmp_path / "file.pth")
+    done = run("convert", tmp_path / "file.pth", "--model", "ccnet_tiny", "--out", tmp_path / "out")
+    assert "36 tensors (layout mmseg-backbone), 1 dropped (the ImageNet classifier), 19 classes" in done.stdout
 
 
 def test_reader_that_stops_early_is_no_error():

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ccnet_core import resize
 from ccnet_core.resize import resize_bytes
 
 
@@ -19,6 +20,26 @@ def test_result_is_within_one_level_of_exact_bilinear(size):
 def test_same_size_is_the_same_picture():
     picture = draw(7, 9)
     assert torch.equal(resize_bytes(picture, (7, 9)), picture)
+
+
+@pytest.mark.parametrize("size", [(9, 14), (80, 60), (1, 1)])
+@pytest.mark.parametrize("strip_bytes", [1, 3 * 60 * 4 * 7])
+def test_rows_and_strips_are_those_of_the_whole(size, strip_bytes, monkeypatch):
+    picture = draw(40, 30)
+    whole = resize_bytes(picture, size)
+    monkeypatch.setattr(resize, "STRIP_BYTES", strip_bytes)
+    assert torch.equal(resize_bytes(picture, size), whole)
+    for start in range(size[0]):
+        assert torch.equal(resize_bytes(picture, size, start, size[0]), whole[:, :, start:])
+
+
+@pytest.mark.parametrize(
+    ("row_bytes", "expected"),
+    [(1, [(3, 10)]), (50, [(3, 5), (5, 7), (7, 9), (9, 10)]), (1000, [(row, row + 1) for row in range(3, 10)])],
+)
+def test_strips_are_as_high_as_fits_but_never_empty(row_bytes, expected, monkeypatch):
+    monkeypatch.setattr(resize, "STRIP_BYTES", 100)
+    assert list(resize.strips(3, 10, row_bytes)) == expected
 
 
 def test_one_colour_stays_that_colour():

@@ -1,5 +1,7 @@
 """What values of a configuration must be, wherever they come from."""
 
+import math
+
 from ccnet_core.errors import ConfigError
 
 LARGEST_SIZE = 2**16
@@ -27,6 +29,11 @@ def require_slope(negative_slope: float) -> None:
 def is_whole(value: object) -> bool:
     """Return whether `value` is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_positive(value: object) -> bool:
+    """Return whether `value` is a finite number above 0 and not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def is_pair(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The command `ccnet`: predict, attend, models, doctor."""
+"""The command `ccnet`: predict, attend, convert, models, doctor."""
 
 import argparse
 import os
@@ -9,7 +9,10 @@ from pathlib import Path
 
 from ccnet_core import __version__, attention_backends, attention_map, list_models, predict, render
 from ccnet_core.attention.select import ENVIRONMENT_VARIABLE, require_known
+from ccnet_core.convert import convert
+from ccnet_core.devices import CHOICES, find_device
 from ccnet_core.errors import CCNetError, PictureError
+from ccnet_core.layouts import LAYOUTS
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import to_tensor
 from ccnet_core.zoo import load_config
@@ -47,15 +50,26 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("pictures", nargs="+", metavar="PICTURE")
     _add_model_options(command)
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder of the results (default: .)")
+    command.add_argument("--mode", choices=("whole", "slide"), help="default: the model's")
+    command.add_argument("--crop", type=_pair, metavar="H,W", help="size of the sliding window (default: the model's)")
+    command.add_argument("--stride", type=_pair, metavar="H,W", help="step of the window (default: the model's)")
+    command.add_argument("--resize", choices=("plan",), help="fit the picture to the model's base scale first")
     command.add_argument("--tta", action="store_true", help="average six scales and their mirror images")
     command.set_defaults(run=_predict)
 
     command = commands.add_parser("attend", help="draw what a pixel looks at, after one step and after two")
     command.add_argument("picture", metavar="PICTURE")
     _add_model_options(command)
-    command.add_argument("--point", required=True, type=_point, metavar="X,Y", help="the pixel, from 0, x to the right")
+    command.add_argument("--point", required=True, type=_pair, metavar="X,Y", help="the pixel, from 0, x to the right")
     command.add_argument("--out", type=Path, metavar="FILE", help="the PNG to write (default: NAME_attention.png)")
     command.set_defaults(run=_attend)
+
+    command = commands.add_parser("convert", help="turn a checkpoint of another program into a weights folder")
+    command.add_argument("file", metavar="FILE", help="mmsegmentation's, the authors', or an ImageNet backbone")
+    command.add_argument("--model", required=True, metavar="NAME", help="the model it fits; `ccnet models` lists them")
+    command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the weights folder to write")
+    command.add_argument("--layout", choices=("auto", *LAYOUTS), default="auto", help="default: auto")
+    command.set_defaults(run=_convert)
 
     commands.add_parser("models", help="list the models of the zoo").set_defaults(run=_models)
     commands.add_parser("doctor", help="versions, devices and attention backends").set_defaults(run=_doctor)
@@ -64,24 +78,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, metavar="FOLDER_OR_ID", help="weights folder or Hub name")
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    command.add_argument("--device", default="auto", metavar="NAME", help=f"{CHOICES} (default: auto)")
     command.add_argument("--backend", metavar="NAME", help="attention backend; `ccnet doctor` lists them")
 
 
-def _point(text: str) -> tuple[int, int]:
+def _pair(text: str) -> tuple[int, int]:
     try:
-        x, y = (int(part) for part in text.split(","))
+        first, second = (int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected X,Y with two whole numbers, got {text!r}") from None
-    return x, y
+        raise argparse.ArgumentTypeError(f"expected two whole numbers with a comma between, got {text!r}") from None
+    return first, second
 
 
 def _load(options: argparse.Namespace) -> CCNet:
-    import torch
-
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise CCNetError("--device cuda: torch finds no CUDA device here. Use --device cpu.")
-    model = CCNet.from_pretrained(options.model).to(options.device)
+    device = find_device(options.device)
+    model = CCNet.from_pretrained(options.model).to(device)
     model.use_attention(options.backend)
     return model
 
@@ -89,10 +100,11 @@ def _load(options: argparse.Namespace) -> CCNet:
 def _predict(options: argparse.Namespace) -> None:
     _refuse_common_names(options.pictures)
     model = _load(options)
-    scales = TTA_SCALES if options.tta else (1.0,)
+    plan = {name: getattr(options, name) for name in ("mode", "crop", "stride", "resize")}
+    plan |= {"scales": TTA_SCALES, "flip": True} if options.tta else {}
     for path in options.pictures:
         picture = to_tensor(path)
-        labels = predict(model, picture, scales=scales, flip=options.tta).labels
+        labels = predict(model, picture, **plan).labels
         stem = options.out / Path(path).stem
         overlay = render.overlay(picture.permute(1, 2, 0).numpy(), labels, model.config.palette)
         render.write_png(f"{stem}_overlay.png", overlay)
@@ -117,6 +129,15 @@ def _attend(options: argparse.Namespace) -> None:
     out = options.out or Path(f"{Path(options.picture).stem}_attention.png")
     render.write_png(out, render.attention_picture(picture.permute(1, 2, 0).numpy(), options.point, maps))
     print(f"{options.picture} -> {out} (the picture, then {len(maps)} steps of attention)")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    done = convert(options.file, model=options.model, layout=options.layout)
+    done.model.save_pretrained(options.out)
+    reasons = ", ".join(sorted(set(done.dropped.values())))
+    dropped = f", {len(done.dropped)} dropped ({reasons})" if reasons else ""
+    classes = done.model.config.num_classes
+    print(f"{options.file} -> {options.out}: {done.mapped} tensors (layout {done.layout}){dropped}, {classes} classes")
 
 
 def _models(options: argparse.Namespace) -> None:  # noqa: ARG001

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ccnet_core import strict
-from ccnet_core.checks import is_colour, is_pair, is_whole, require, require_sizes, require_slope
+from ccnet_core.checks import is_colour, is_pair, is_positive, is_whole, require, require_sizes, require_slope
 
 Colour = tuple[int, int, int]
 
@@ -129,9 +129,10 @@ class AuxiliaryHeadConfig:
 class InferencePlan:
     """How a picture becomes labels; the same object in config.json, `predict`, command line and evaluation.
 
-    `crop` and `stride` are (height, width) of the sliding window and its step, used in mode "slide". `scales` resize
-    the picture, `flip` adds the mirror image of each; several views are averaged as class probabilities.
-    `base_scale` is the published (long edge, short edge) to which `resize="plan"` fits a picture.
+    `crop` and `stride` are (height, width) of the sliding window and its step, used in mode "slide"; a crop larger than
+    the picture is cut to it. `scales` resize the picture, `flip` adds the mirror image of each; several views are
+    averaged as class probabilities. `base_scale` is the published (long edge, short edge) to which `resize="plan"` fits
+    a picture before it is scaled; without `resize` it does nothing.
     """
 
     mode: Literal["whole", "slide"] = "whole"
@@ -154,7 +155,8 @@ class InferencePlan:
         if self.crop and self.stride:
             covered = all(step <= size for step, size in zip(self.stride, self.crop, strict=True))
             require(covered, f"stride {self.stride} must not be larger than crop {self.crop}")
-        positive = isinstance(self.scales, tuple) and all(0 < scale < math.inf for scale in self.scales)
+        require(isinstance(self.flip, bool), f"flip must be True or False, got {self.flip!r}")
+        positive = isinstance(self.scales, tuple) and all(map(is_positive, self.scales))
         require(self.scales and positive, f"scales must be numbers above 0 in a tuple, got {self.scales!r}")
         if self.resize == "plan":
             require(self.base_scale, "resize='plan' needs base_scale=(long edge, short edge) in the model's plan")

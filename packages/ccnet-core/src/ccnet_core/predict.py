@@ -4,7 +4,7 @@ Shape letters: K classes, H and W size of the picture, h and w size of a view of
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,8 @@ from ccnet_core.config import InferencePlan
 from ccnet_core.errors import ConfigError
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import Picture, to_tensor
-from ccnet_core.resize import resize_bytes
+from ccnet_core.resize import resize_bytes, strips
+from ccnet_core.score_map import Logits, Mirrored, Resized, ScoreMap, Sliding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +49,47 @@ def predict(
 ) -> Prediction:
     """Segment one picture; the result has the picture's own size.
 
-    `image` is a path, a Pillow image, a uint8 array (H, W, 3) RGB or a uint8 tensor (3, H, W) RGB. `mode`, `crop` and
-    `stride` (height, width) default to the model's plan, the other options to what stands here; `resize="plan"` fits
-    the picture to the published base scale first. A whole `plan` replaces all of these options. `scores=True` keeps the
-    scores, K x H x W x 4 bytes. The model's mode, dtype and device are left as they were. Raises PictureError for a
-    picture that cannot be read, ConfigError for options that cannot be carried out, and AttentionError if the attention
-    backend that was asked for cannot serve.
+    `image` is a path, a Pillow image, a uint8 array (H, W, 3) RGB or a uint8 tensor (3, H, W) RGB, of any size from one
+    pixel. `mode`, `crop` and `stride` (height, width) default to the model's plan, the other options to what stands
+    here; `resize="plan"` fits the picture to the published base scale first. A `plan` replaces all of these options and
+    is carried out whole: `plan=model.config.inference` does what was published, base scale and all.
+
+    A label is the first class with the highest score; a score that is not a number counts as highest. `scores=True`
+    keeps the scores, K x H x W x 4 bytes; without it nothing of that size exists. Besides the picture, the labels and
+    what the network needs for one view or window, pixels included, predict then holds the network's own logits and less
+    than 100 MB. At stride 8 the logits of one view are 1/64 of that size and those of six scales with mirror images
+    0.27 of it; in mode "slide" only those of the windows that a strip of a few rows meets are held.
+
+    The model's mode, dtype and device are left as they were. Raises PictureError for a picture that cannot be read,
+    ConfigError for options that cannot be carried out, and AttentionError if the attention backend that was asked for
+    cannot serve.
     """
     if plan is None:
-        chosen = {"mode": mode, "crop": crop, "stride": stride}
-        chosen = {name: value for name, value in chosen.items() if value is not None}
-        plan = dataclasses.replace(model.config.inference, **chosen, scales=scales, flip=flip, resize=resize)  # type: ignore[arg-type]
-        require(plan.mode == "slide" or not (crop or stride), "predict: crop and stride belong to mode='slide'")
+        plan = _plan_of_options(model.config.inference, mode, crop, stride, scales, flip, resize)
     elif (mode, crop, stride, scales, flip, resize) != (None, None, None, (1.0,), False, None):
         raise ConfigError("predict: give either a plan or single options, not both.")
-    picture = to_tensor(image)[None].to(model.device)
+    require(isinstance(plan, InferencePlan), f"predict: plan must be a ccnet_core.InferencePlan, got {plan!r}")
+    pictures = to_tensor(image)[None].to(model.device)
     with evaluating(model):
-        result = _scores(model, picture, plan)
-    labels = result.argmax(0).to(torch.uint8 if len(result) <= 256 else torch.int32)
-    return Prediction(labels=labels.cpu().numpy(), scores=result.float().cpu().numpy() if scores else None)
+        labels, kept = _walk(_views(model, pictures, plan), keep_scores=scores)
+    return Prediction(labels=labels[0].numpy(), scores=None if kept is None else kept[0].numpy())
+
+
+def _plan_of_options(
+    plan: InferencePlan,
+    mode: Literal["whole", "slide"] | None,
+    crop: tuple[int, int] | None,
+    stride: tuple[int, int] | None,
+    scales: tuple[float, ...],
+    flip: bool,
+    resize: Literal["plan"] | None,
+) -> InferencePlan:
+    """Return the model's `plan` with what the options say instead."""
+    chosen = {"mode": mode, "crop": crop, "stride": stride}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    plan = dataclasses.replace(plan, **chosen, scales=scales, flip=flip, resize=resize)  # type: ignore[arg-type]
+    require(plan.mode == "slide" or not (crop or stride), "predict: crop and stride belong to mode='slide'")
+    return plan
 
 
 @contextmanager
@@ -82,18 +105,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _scores(model: CCNet, picture: Tensor, plan: InferencePlan) -> Tensor:
-    """(1, 3, H, W) uint8 -> (K, H, W): logits of the only view, or the mean softmax of several."""
-    size = picture_size(picture)
-    views = [
-        (view_size(size, scale, plan), mirrored) for scale in plan.scales for mirrored in (False, True)[: 1 + plan.flip]
-    ]
-    if len(views) == 1:
-        return _view_logits(model, picture, *views[0], plan)[0]
-    total = torch.zeros(1, model.config.num_classes, *size, device=picture.device)
-    for view in views:
-        total += _view_logits(model, picture, *view, plan).float().softmax(1)
-    return total[0] / len(views)
+def _views(model: CCNet, pictures: Tensor, plan: InferencePlan) -> list[ScoreMap]:
+    """Return the logits of every view of `pictures` (B, 3, H, W), turned back and resized to their size."""
+    size = picture_size(pictures)
+    mirrors = (False, True) if plan.flip else (False,)
+    sizes = [view_size(size, scale, plan) for scale in plan.scales]
+    views = (_view(model, pictures, view, mirrored, plan) for view in sizes for mirrored in mirrors)
+    return [_fit(model, view, size) for view in views]
 
 
 def picture_size(pictures: Tensor) -> tuple[int, int]:
@@ -114,39 +132,50 @@ def view_size(size: tuple[int, int], scale: float, plan: InferencePlan) -> tuple
     return height, width
 
 
-def _view_logits(model: CCNet, picture: Tensor, size: tuple[int, int], mirrored: bool, plan: InferencePlan) -> Tensor:
-    """Return the logits of one view, turned back and resized to the picture: (1, K, H, W)."""
-    view = resize_bytes(picture, size)
-    view = view.flip(3) if mirrored else view
-    logits = _slide(model, view, plan) if plan.mode == "slide" else _whole(model, view)
-    logits = logits.flip(3) if mirrored else logits
-    original = picture_size(picture)
-    return logits if picture_size(logits) == original else model.resize_logits(logits, original)
+def _view(model: CCNet, pictures: Tensor, size: tuple[int, int], mirrored: bool, plan: InferencePlan) -> ScoreMap:
+    """Return the logits of the pictures resized to `size`, and mirrored there and back if `mirrored`."""
+
+    def read(start: int, stop: int) -> Tensor:
+        rows = resize_bytes(pictures, size, start, stop)
+        return rows.flip(3) if mirrored else rows
+
+    def segment(view: Tensor) -> ScoreMap:
+        return _fit(model, Logits(model(view, auxiliary=False).logits), picture_size(view))
+
+    view: ScoreMap
+    if plan.mode == "slide" and plan.crop is not None and plan.stride is not None:
+        shape = (len(pictures), *size, model.config.num_classes)
+        view = Sliding(shape, plan.crop, plan.stride, read, segment, pictures.device)
+    else:
+        view = segment(read(0, size[0]))
+    return Mirrored(view) if mirrored else view
 
 
-def _whole(model: CCNet, view: Tensor) -> Tensor:
-    return model.resize_logits(model(view, auxiliary=False).logits, picture_size(view))
+def _fit(model: CCNet, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
+    """Resize to `size`, with the model's `align_corners`."""
+    return scores if scores.shape[1:3] == size else Resized(scores, size, model.config.align_corners)
 
 
-def _slide(model: CCNet, view: Tensor, plan: InferencePlan) -> Tensor:
-    """Return the mean of the logits of all windows that cover a pixel."""
-    total = torch.zeros(1, model.config.num_classes, *view.shape[2:], device=view.device)
-    count = torch.zeros(1, 1, *view.shape[2:], device=view.device)
-    for rows, columns in windows(picture_size(view), plan):
-        total[..., rows, columns] += _whole(model, view[..., rows, columns])
-        count[..., rows, columns] += 1
-    return total / count
+def _walk(views: Sequence[ScoreMap], *, keep_scores: bool) -> tuple[Tensor, Tensor | None]:
+    """Return labels (B, H, W) and, if kept, scores (B, K, H, W), computed from top to bottom in strips of rows."""
+    batch, height, width, classes = views[0].shape
+    labels = torch.empty(batch, height, width, dtype=torch.uint8 if classes <= 256 else torch.int32, device="cpu")
+    kept = None
+    if keep_scores:
+        kept = torch.empty(batch, classes, height, width, dtype=torch.float32, device="cpu")
+    for start, stop in strips(0, height, max(view.row_bytes for view in views)):
+        scores = _mean(views, start, stop)
+        labels[:, start:stop] = scores.argmax(3)
+        if kept is not None:
+            kept[:, :, start:stop] = scores.permute(0, 3, 1, 2)
+    return labels, kept
 
 
-def windows(size: tuple[int, int], plan: InferencePlan) -> Iterator[tuple[slice, slice]]:
-    """Yield the windows of mmsegmentation's rule: a regular grid whose last window is shifted inside the picture."""
-    if plan.crop is None or plan.stride is None:
-        raise ConfigError("predict: mode 'slide' needs crop=(height, width) and stride=(height, width).")
-    for top in _offsets(size[0], plan.crop[0], plan.stride[0]):
-        for left in _offsets(size[1], plan.crop[1], plan.stride[1]):
-            yield slice(top, top + plan.crop[0]), slice(left, left + plan.crop[1])
-
-
-def _offsets(extent: int, crop: int, stride: int) -> list[int]:
-    count = max(extent - crop + stride - 1, 0) // stride + 1
-    return [max(min(index * stride, extent - crop), 0) for index in range(count)]
+def _mean(views: Sequence[ScoreMap], start: int, stop: int) -> Tensor:
+    """Return rows of the only view, or of the mean softmax of several: (B, n, W, K)."""
+    if len(views) == 1:
+        return views[0].rows(start, stop)
+    total = views[0].rows(start, stop).softmax(3)
+    for view in views[1:]:
+        total += view.rows(start, stop).softmax(3)
+    return total.div_(len(views))

@@ -24,7 +24,8 @@ def read_picture(path: str | Path) -> Image.Image:
             # Pillow warns before it refuses; both mean the same to the user.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return _to_rgb(ImageOps.exif_transpose(image), str(path))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image, str(path))
     except FileNotFoundError:
         raise PictureError(f"{path}: there is no such file.") from None
     except IsADirectoryError:
@@ -47,7 +48,8 @@ def _to_rgb(image: Image.Image, where: str) -> Image.Image:
     # Pillow clips 16 bit and float pixels to 255 instead of scaling them.
     if image.mode.startswith(("I", "F")):
         raise PictureError(f"{where}: has 16 bit or float pixels (mode {image.mode}). Save it with 8 bits a channel.")
-    return image.convert("RGB")
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def to_tensor(picture: Picture) -> Tensor:
@@ -58,7 +60,7 @@ def to_tensor(picture: Picture) -> Tensor:
     if isinstance(picture, str | Path):
         picture = read_picture(picture)
     if isinstance(picture, Image.Image):
-        picture = np.array(_to_rgb(picture, "the picture"))
+        picture = np.asarray(_to_rgb(picture, "the picture"))
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise PictureError(f"An array must be uint8 (H, W, 3) RGB, got {picture.dtype} {picture.shape}.")

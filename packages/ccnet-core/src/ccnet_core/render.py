@@ -27,8 +27,8 @@ def colour_labels(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Arr
 
 def overlay(picture: Array, labels: NDArray[np.integer], palette: Sequence[Colour], opacity: float = 0.5) -> Array:
     """Lay the class colours over `picture`; `opacity` is from 0 (picture only) to 1 (colours only)."""
-    blended = picture * (1 - opacity) + colour_labels(labels, palette) * opacity
-    return blended.round().astype(np.uint8)
+    colours = Image.fromarray(colour_labels(labels, palette))
+    return np.array(Image.blend(Image.fromarray(picture), colours, opacity))
 
 
 def label_png(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Image.Image:
