@@ -9,8 +9,8 @@ einsum.
 
 import argparse
 import csv
+import functools
 import math
-import os
 import platform
 import statistics
 import sys
@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from peak_memory import peak_of_cpu
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 import ccnet_core
 from ccnet_core.attention.reference import backend
@@ -99,18 +99,6 @@ def median_seconds(arguments: dict[str, Tensor], step: Step, rounds: int) -> dic
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
-def peak_bytes(attend: Attend, arguments: dict[str, Tensor], step: Step) -> int:
-    """Return the most bytes that one step holds at a time beyond its arguments, its results among them."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        step(attend, arguments)
-    changes = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for change in sorted(changes, key=lambda event: event.start_ns()):
-        held += change.nbytes()
-        peak = max(peak, held)
-    return peak
-
-
 def compare(batch: int, height: int, width: int, rounds: int) -> list[dict[str, object]]:
     """Check one size, then return a row for each step."""
     arguments = make_arguments(batch, height, width)
@@ -118,7 +106,7 @@ def compare(batch: int, height: int, width: int, rounds: int) -> list[dict[str, 
     rows = []
     for name, step in STEPS.items():
         seconds = median_seconds(arguments, step, rounds)
-        peaks = {form: peak_bytes(attend, arguments, step) for form, attend in FORMS.items()}
+        peaks = {form: peak_of_cpu(functools.partial(step, attend, arguments)) for form, attend in FORMS.items()}
         rows.append(
             {
                 "batch": batch,
@@ -143,7 +131,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: 2)")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="batch sizes (default: 1 4 8)")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own messages
     torch.set_num_threads(options.threads)
     conditions = {
         "ccnet-core": ccnet_core.__version__,

@@ -14,19 +14,17 @@ in them. MB are 10^6 bytes.
 
 import argparse
 import csv
-import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from peak_memory import peak_of_cpu
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 import ccnet_core as ccnet
@@ -139,20 +137,6 @@ def peak_of_cuda(call: Callable[[], None]) -> int:
     call()
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() - before
-
-
-def peak_of_cpu(call: Callable[[], None]) -> int:
-    """Return the peak of the CPU allocator in bytes, as torch.profiler records it."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        call()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "trace.json"
-        recorded.export_chrome_trace(str(file))
-        events = json.loads(file.read_text())["traceEvents"]
-    memory = [event for event in events if event["name"] == "[memory]" and event["args"]["Device Type"] == 0]
-    memory.sort(key=lambda event: event["args"]["Ev Idx"])
-    before = memory[0]["args"]["Total Allocated"] - memory[0]["args"]["Bytes"]
-    return max(event["args"]["Total Allocated"] for event in memory) - before
 
 
 def free_bytes(device: str) -> int:

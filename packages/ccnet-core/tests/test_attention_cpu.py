@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ccnet_core.attention import cpu, formula
+from ccnet_core.attention.reference import backend
 
 NAMES = ("query", "key", "value", "scale", "residual")
 
@@ -138,6 +139,22 @@ def test_autocast_and_compilers_are_left_to_the_formula():
         assert not cpu.serves(*inputs)
     compiled = torch.compile(lambda x: x + 1 if cpu.serves(x) else x - 1, backend="eager", fullgraph=True)
     assert torch.equal(compiled(torch.zeros(2)), -torch.ones(2))
+
+
+@pytest.mark.parametrize("extent", [(3, 4), (2, 3, 4)])
+def test_function_transforms_are_left_to_the_formula(extent):
+    inputs = draw(*extent)
+
+    def loss(*tensors):
+        batch = [tensor if tensor.ndim == 1 else tensor[None] for tensor in tensors]
+        return backend(*batch[:3], scale=batch[3], residual=batch[4]).square().sum()
+
+    axes = [None if tensor.ndim == 1 else 0 for tensor in inputs]
+    each = torch.func.vmap(torch.func.grad(loss, argnums=tuple(range(5))), in_dims=tuple(axes))(*inputs)
+    expected = torch.autograd.grad(plain(*inputs).square().sum(), inputs)
+    for name, axis, gradient, reference in zip(NAMES, axes, each, expected, strict=True):
+        total = gradient if axis == 0 else gradient.sum(0)
+        torch.testing.assert_close(total, reference, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")

@@ -58,6 +58,12 @@ def test_point_outside_and_wrong_number_of_steps_are_refused(tiny, picture, recu
         ccnet.attention_map(tiny, picture, point=(0, 0), recurrence=recurrence)
 
 
+@pytest.mark.parametrize("point", [None, 3, (1,), (1, 2, 3), "ab", (float("nan"), 1), (float("inf"), 1)])
+def test_what_is_no_point_is_refused(tiny, picture, point):
+    with pytest.raises(ccnet.PictureError, match=r"two numbers \(x, y\), got "):
+        ccnet.attention_map(tiny, picture, point=point)
+
+
 def test_network_without_attention_says_so(picture):
     model = ccnet.CCNet.from_config("ccnet_tiny", recurrence=0)
     with pytest.raises(ccnet.ConfigError, match="no attention steps"):

@@ -10,9 +10,11 @@ FILE = Path(__file__).resolve().parents[1] / "benchmarks" / "cost.py"
 
 @pytest.fixture(scope="module")
 def cost():
-    spec = spec_from_file_location("cost", FILE)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FILE.parent)  # where a script finds its neighbours
+        spec = spec_from_file_location("cost", FILE)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
     return module
 
 

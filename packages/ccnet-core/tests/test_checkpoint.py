@@ -1,6 +1,9 @@
 import functools
+import os
+import pickle
 import sys
 import types
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -42,6 +45,27 @@ def assert_is_state(checkpoint):
 )
 def test_state_dict_is_found_wherever_programs_put_it(save, wrap):
     assert_is_state(read_checkpoint(save(wrap(STATE))))
+
+
+class OrderedDictOfPython2:
+    """Pickled as collections.OrderedDict was before Python 3: its items are the argument of the call."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __reduce__(self):
+        return OrderedDict, ([[name, tensor] for name, tensor in self.items.items()],)
+
+
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state}])
+def test_state_dict_of_python_2(save, wrap):
+    assert_is_state(read_checkpoint(save(wrap(OrderedDictOfPython2(STATE)))))
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_older_form_in_every_protocol_that_torch_writes(tmp_path, protocol):
+    SAVE["legacy"](STATE, tmp_path / "file.pth", pickle_protocol=protocol)
+    assert_is_state(read_checkpoint(tmp_path / "file.pth"))
 
 
 def test_safetensors_are_known_by_their_content(tmp_path):
@@ -137,8 +161,9 @@ def test_checkpoint_of_a_run_of_mmengine(save, mmengine, monkeypatch):
             r"holds no state dict at the top or under \('state_dict', 'model'\).* 'net', 'epoch'",
         ),
         ([STATE], "holds no state dict"),
-        ({}, "holds no state dict"),
+        ({}, "holds no state dict .* Its first keys: none"),
         ({"state_dict": {}}, "holds no state dict"),
+        (OrderedDict(), "holds no state dict"),
         (torch.nn.Linear(2, 2), r"holds an object of 'torch\.nn\.modules\.linear\.Linear', which is not run here"),
         ({"model": torch.nn.Linear(2, 2)}, r"holds an object of 'torch\.nn\.modules\.linear\.Linear'"),
         ({"state_dict": {**STATE, "_extra": 7}}, "'_extra' in its state dict is not a tensor"),
@@ -186,5 +211,17 @@ def test_safetensors_of_a_kind_that_no_network_here_has(tmp_path):
 def test_missing_file_and_folder_are_named(tmp_path):
     with pytest.raises(ccnet.WeightsError, match=r"none\.pth: cannot be read \(No such file or directory\)"):
         read_checkpoint(tmp_path / "none.pth")
-    with pytest.raises(ccnet.WeightsError, match="this is a folder"):
+    with pytest.raises(ccnet.WeightsError, match="this is a folder or a pipe"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ccnet.WeightsError, match=r"pipe: this is a folder or a pipe\. Give the file"):
+        read_checkpoint(tmp_path / "pipe")
+
+
+def test_path_that_cannot_be_looked_up_is_named(tmp_path):
+    with pytest.raises(ccnet.WeightsError, match=r"nnn: cannot be read \(File name too long\)"):
+        read_checkpoint(tmp_path / ("n" * 300))

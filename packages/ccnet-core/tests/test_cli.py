@@ -49,6 +49,13 @@ def weights(tiny, tmp_path):
 
 
 @pytest.fixture
+def checkpoint(tiny, mmseg_state, tmp_path):
+    """A file of mmsegmentation without the names of its classes."""
+    torch.save({"state_dict": mmseg_state(tiny)}, tmp_path / "checkpoint.pth")
+    return tmp_path / "checkpoint.pth"
+
+
+@pytest.fixture
 def photo(picture, tmp_path):
     Image.fromarray(picture).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
@@ -135,6 +142,11 @@ def test_doctor_lists_versions_and_backends(run):
         (["predict", "missing.png", "--model", "{weights}"], "missing.png: there is no such file"),
         (["convert", "{photo}", "--model", "ccnet_tiny", "--out", "out"], "photo.png: is no checkpoint"),
         (["convert", "{photo}", "--model", "ccnet_tinny", "--out", "out"], "Did you mean 'ccnet_tiny'"),
+        (
+            ["convert", "{checkpoint}", "--model", "ccnet_tiny", "--out", "{photo}/out"],
+            "photo.png/out: cannot be written",
+        ),
+        (["convert", "{checkpoint}", "--model", "ccnet_small", "--out", "out"], "Its backbone is that of ccnet_tiny."),
         (["predict", "{weights}/config.json", "--model", "{weights}"], "config.json: not a picture"),
         (["predict", "{photo}", "--model", "{weights}", "--backend", "torhc"], "Did you mean 'torch'"),
         (["predict", "{photo}", "--model", "{weights}", "--device", "mps:7"], "no device 'mps:7' here, only cpu"),
@@ -151,8 +163,8 @@ def test_doctor_lists_versions_and_backends(run):
         (["attend", "{photo}", "--model", "{weights}", "--point", "1,1", "--out", "."], "this is a folder"),
     ],
 )
-def test_mistake_is_one_line_and_exit_code_2(run, weights, photo, arguments, message):
-    done = run(*(argument.format(photo=photo, weights=weights) for argument in arguments))
+def test_mistake_is_one_line_and_exit_code_2(run, weights, checkpoint, photo, arguments, message):
+    done = run(*(argument.format(photo=photo, weights=weights, checkpoint=checkpoint) for argument in arguments))
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -57,7 +57,7 @@ def test_default_palette_is_pascal_vocs():
         (lambda: ccnet.InferencePlan(crop=16), "crop must be two whole numbers above 0, got 16"),
         (lambda: ccnet.InferencePlan(base_scale=(0, 0)), "base_scale must be two whole numbers above 0"),
         (lambda: BackboneConfig(block="bottlneck"), "block must be 'basic' or 'bottleneck', got 'bottlneck'"),
-        (lambda: BackboneConfig(width=-4), "width must be from 1 to 65536, got -4"),
+        (lambda: BackboneConfig(width=-4), "width must be whole numbers from 1 to 65536, got -4"),
         (lambda: BackboneConfig(depths=(1, 0, 1, 1)), "depths must be from 1"),
         (lambda: HeadConfig(reduction=0), "reduction must be from 1"),
         (lambda: HeadConfig(dropout=1.0), "dropout must be from 0 to below 1"),

@@ -101,6 +101,19 @@ def test_backbone_alone_leaves_the_heads_at_random_and_says_so(tiny, tmp_path, c
 
 
 @pytest.mark.parametrize(
+    "shape", [(), (11,), (0, 64, 1, 1), (20_000_000,), (20_000_000, 1), (4, 64), (4, 63, 1, 1), (4, 64, 3, 3)]
+)
+def test_classifier_of_another_network_is_refused_and_asks_for_no_memory(
+    tiny, mmseg_state, tmp_path, caplog, little_memory, shape
+):
+    state = {**mmseg_state(tiny), "decode_head.conv_seg.weight": torch.zeros(shape, dtype=torch.float16)}
+    save_file(state, tmp_path / "file.safetensors")
+    with pytest.raises(ccnet.WeightsError, match=r"file\.safetensors: .*'decode_head\.conv_seg\.\w+' is \("):
+        ccnet.convert_checkpoint(tmp_path / "file.safetensors", model="ccnet_tiny")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"model": "ccnet_tinny"}, ccnet.ConfigError, "There is no model 'ccnet_tinny'. Did you mean 'ccnet_tiny'"),

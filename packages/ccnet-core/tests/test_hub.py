@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import ccnet_core as ccnet
@@ -114,6 +115,13 @@ def test_wrong_tensors_are_named(folder, change, message):
         ccnet.CCNet.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(folder, number):
+    change_tensors(folder, lambda tensors: tensors["head.fuse.conv.weight"][3].fill_(number))
+    with pytest.raises(ccnet.WeightsError, match=r"1 tensors with NaN or infinite numbers: head\.fuse\.conv\.weight\."):
+        ccnet.CCNet.from_pretrained(folder)
+
+
 @pytest.mark.parametrize("content", [b"", b"words", "truncated"])
 def test_damaged_weights_file_is_named(folder, content):
     path = folder / "model.safetensors"
@@ -163,6 +171,19 @@ def test_saving_again_replaces_the_folder(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["weights"]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_folder_that_cannot_be_written_is_named_and_the_old_one_stays(tiny, folder, monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(hub, "save_file", fail)
+    with pytest.raises(ccnet.WeightsError, match=r"weights: cannot be written \(No space left on device\)\. Make room"):
+        tiny.save_pretrained(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["weights"]
+    monkeypatch.undo()
+    ccnet.CCNet.from_pretrained(folder)
+
+
 def test_folder_that_holds_anything_else_is_left_alone(tiny, folder):
     (folder / "thesis.txt").write_text("years of work")
     with pytest.raises(ccnet.WeightsError, match=r"holds 'thesis\.txt', which is not part of a weights folder"):
@@ -175,7 +196,7 @@ def test_folder_that_holds_anything_else_is_left_alone(tiny, folder):
     [
         ("no/such/folder", "there is no such folder"),
         ("ccnet_tiny", "there are no published weights"),
-        ("ccnet_tinny", "there is no such folder"),
+        ("ccnet_tinny", "there is no such folder, no model of the zoo of that name"),
         ("../elsewhere", "there is no such folder"),
     ],
 )

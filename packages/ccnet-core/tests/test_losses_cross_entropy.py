@@ -118,10 +118,19 @@ def test_labels_that_are_no_integers_are_refused(batch, dtype):
         ccnet.CrossEntropy()(batch[0], batch[1].to(dtype))
 
 
-def test_labels_out_of_range_are_torchs_error(batch):
+@pytest.mark.parametrize("label", [-1, 4])
+@pytest.mark.parametrize("criterion", [ccnet.CrossEntropy(), ccnet.OhemCrossEntropy()])
+def test_labels_out_of_range_are_refused(batch, criterion, label):
     logits, labels = batch
-    with pytest.raises(IndexError, match="out of bounds"):
-        ccnet.CrossEntropy()(logits, labels.clamp(max=4))
+    labels[1, 2, 3] = label
+    with pytest.raises(ccnet.CCNetError, match="labels from 0 to 3, or 255"):
+        criterion(logits, labels)
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS[:3], [*WEIGHTS, 1.0], [WEIGHTS]])
+def test_another_number_of_weights_than_classes_is_refused(batch, weights):
+    with pytest.raises(ccnet.CCNetError, match=r"the logits 4 classes\. Give one weight for each class"):
+        ccnet.CrossEntropy(class_weights=weights)(*batch)
 
 
 def test_unknown_average_is_refused():

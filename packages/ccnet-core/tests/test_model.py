@@ -85,10 +85,20 @@ def test_num_classes_must_agree_with_the_names():
         ccnet.CCNet.from_config("ccnet_tiny", num_classes=3, classes=["a", "b"])
 
 
-@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 4, 16, 16)])
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 4, 16, 16), (1, 3, 0, 16)])
 def test_wrong_shape_is_named(tiny, shape):
     with pytest.raises(ccnet.PictureError, match=r"Expected pictures \(B, 3, H, W\), got"):
         tiny(torch.zeros(shape))
+
+
+def test_array_in_place_of_a_tensor_is_refused(tiny):
+    with pytest.raises(ccnet.PictureError, match=r"as a tensor \(B, 3, H, W\), got ndarray"):
+        tiny(torch.zeros(1, 3, 16, 16).numpy())
+
+
+def test_name_in_place_of_a_configuration_is_refused():
+    with pytest.raises(ccnet.ConfigError, match=r"got 'ccnet_tiny'; CCNet\.from_config also takes the name"):
+        ccnet.CCNet("ccnet_tiny")
 
 
 def test_backbone_weights_are_loaded_strictly(tiny, tmp_path):

@@ -57,6 +57,25 @@ def test_output_and_every_gradient_follow_the_definition(fused, size):
 
 
 @BOTH
+def test_gamma_may_be_a_whole_number(fused):
+    assert ccnet.NonLocalBlock(8, gamma=1, fused=fused).gamma.dtype == torch.float32
+
+
+def test_explicit_map_gives_the_gradients_of_each_picture_through_vmap():
+    module = block(fused=False).double()
+    x = torch.randn(3, 8, 2, 3, dtype=torch.float64)
+
+    def loss(parameters, picture):
+        return torch.func.functional_call(module, parameters, (picture[None],)).square().sum()
+
+    parameters = dict(module.named_parameters())
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+    for index, picture in enumerate(x):
+        expected = torch.autograd.grad(loss(parameters, picture), list(parameters.values()))
+        assert_same({name: part[index] for name, part in each.items()}, dict(zip(parameters, expected, strict=True)))
+
+
+@BOTH
 def test_gradients_are_those_of_finite_differences(fused):
     module = block(fused, channels=4, reduction=2).double()
     names = [name for name, _ in module.named_parameters()]

@@ -54,6 +54,11 @@ def test_fresh_module_is_the_identity(kind):
 
 
 @both
+def test_gamma_may_be_a_whole_number(kind):
+    assert kind(16, gamma=1).gamma.dtype == torch.float32
+
+
+@both
 def test_module_follows_the_definition(kind):
     module = randomised(kind(8, reduction=4).double())
     x = torch.randn(2, 8, *EXTENTS[kind], dtype=torch.float64)

@@ -1,4 +1,5 @@
 import functools
+import io
 import pickle
 import struct
 import zipfile
@@ -28,12 +29,18 @@ def tensors(path):
     return {name: file.tensor(saved) for name, saved in file.saved.items()}
 
 
+def with_attribute(parameter):
+    parameter.sharded = True
+    return parameter
+
+
 def various_tensors():
     base = torch.arange(60.0)
     return {
         "matrix": torch.randn(3, 4),
         "number": torch.tensor(7),
         "parameter": torch.nn.Parameter(torch.randn(5)),
+        "parameter with attributes": with_attribute(torch.nn.Parameter(torch.randn(5))),
         "part of a storage": base[10:22].view(3, 4),
         "the same storage": base[2:50:3],
         "transposed": torch.randn(3, 5).t(),
@@ -127,6 +134,22 @@ def test_other_archive_is_refused(tmp_path, changes, message):
     rezip(path, **changes)
     with pytest.raises(ccnet.WeightsError, match=message):
         tensors(path)
+
+
+def test_real_torchscript_program_is_known_though_parts_of_it_are_compressed(tmp_path):
+    (tmp_path / "file.pth").write_bytes(torchscript())
+    with pytest.raises(ccnet.WeightsError, match="is a TorchScript program"):
+        open_torch_file(tmp_path / "file.pth")
+
+
+def torchscript():
+    """The entries, and which of them are compressed, as torch.jit.save writes them."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("file/data.pkl", b"\x80\x02}.")
+        archive.writestr("file/code/__torch__.py", b"def forward(self): pass\n" * 20, zipfile.ZIP_DEFLATED)
+        archive.writestr("file/constants.pkl", b"\x80\x02).")
+    return stream.getvalue()
 
 
 def test_entry_that_begins_beyond_all_files_is_refused(tmp_path):

@@ -104,6 +104,12 @@ def test_backbone_of_another_model_names_those_it_fits(tmp_path):
         ccnet.CCNet.from_config("ccnet_r18-d8", backbone_weights=tmp_path / "resnet18.safetensors")
 
 
+def test_model_whose_backbone_does_fit_is_not_sent_elsewhere(tiny, mmseg_state, tmp_path):
+    torch.save({**mmseg_state(tiny), "decode_head.psp.weight": torch.zeros(1)}, tmp_path / "file.pth")
+    with pytest.raises(ccnet.WeightsError, match=r"'decode_head\.psp\.weight' has no place in the layout 'mmseg'\.$"):
+        ccnet.convert_checkpoint(tmp_path / "file.pth", model="ccnet_tiny")
+
+
 def test_whole_network_is_no_backbone(tiny, tmp_path):
     torch.save(tiny.state_dict(), tmp_path / "file.pth")
     with pytest.raises(

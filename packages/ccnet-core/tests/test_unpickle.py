@@ -98,6 +98,12 @@ HOSTILE = {
     "bytes of 8 exabytes": b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabc.",
     "a number of 2 gigabytes": b"\x80\x02\x8b\xff\xff\xff\x7f\x01.",
     "a number of 5000 digits": b"\x80\x02I" + b"9" * 5000 + b"\n.",
+    "a long name, again and again": b"\x80\x02X\x40\x42\x0f\x00"
+    + b"n" * 1_000_000
+    + b"\x94"
+    + b"h\x00h\x00\x93" * 10_000
+    + b".",
+    "a name that is a list in lists": b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b"h\x00\x93.",
     "a call of bytearray": b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x7f\x85R.",
     "a call of torch.Tensor": b"\x80\x02ctorch\nTensor\n\x8a\x05\x00\x00\x00\x00\x7f\x85R.",
     "calls of calls": b"\x80\x02" + b"cx\ny\n" * 20_000 + b")" + b"R\x85" * 19_999 + b"R.",

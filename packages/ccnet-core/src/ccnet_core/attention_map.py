@@ -21,8 +21,8 @@ def attention_map(
     The result is float32 (h, w), not negative, and sums to 1. With `recurrence` 1 it is the pixel's own cross in the
     network's last step, with 2 the product of the last two steps, which reaches every position; None follows two
     steps, or one if the network has no more. Only the attention weights are followed, not the `+ x` beside them.
-    `image` is what :func:`ccnet_core.predict` takes. Raises PictureError for a point outside, ConfigError for more
-    steps than the network has, and for a network without criss-cross attention.
+    `image` is what :func:`ccnet_core.predict` takes. Raises PictureError for a point outside or no point at all,
+    ConfigError for more steps than the network has, and for a network without criss-cross attention.
     """
     steps, attention = model.config.head.recurrence, model.head.attention
     if not isinstance(attention, RecurrentCrissCrossAttention):
@@ -33,7 +33,10 @@ def attention_map(
     require(known, f"recurrence must be from 1 to {steps}, the steps of this network; got {recurrence}")
     picture = to_tensor(image)
     height, width = picture.shape[1:]
-    x, y = (int(coordinate) for coordinate in point)
+    try:
+        x, y = map(int, point)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PictureError(f"The point must be two numbers (x, y), got {point!r}.") from error
     if not (0 <= x < width and 0 <= y < height):
         raise PictureError(f"The point {x},{y} is outside the picture of {width}x{height} pixels (x,y from 0).")
     with evaluating(model):

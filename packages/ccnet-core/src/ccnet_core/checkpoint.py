@@ -53,9 +53,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     WeightsError, which names the file, if it is missing, damaged, of another kind, or holds no state dict.
     """
     path = Path(path)
-    if path.is_dir():
-        raise WeightsError(f"{path}: this is a folder. Give the file, or load a weights folder with from_pretrained.")
     try:
+        if path.exists() and not path.is_file():
+            raise WeightsError(
+                f"{path}: this is a folder or a pipe. Give the file, or load a weights folder with from_pretrained."
+            )
         with path.open("rb") as file:
             beginning = file.read(16)
     except OSError as error:
@@ -63,7 +65,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         if beginning[8:9] == b"{":
             return _from_safetensors(path)
-        if beginning[:2] in (b"PK", b"\x80\x02"):
+        if beginning[:2] == b"PK" or beginning[:1] == b"\x80":  # a zip archive or a pickle
             return _from_torch_file(path)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}.") from error
@@ -124,11 +126,13 @@ def _state_dict(saved: object) -> Mapping[Any, Any]:
     for key in STATE_DICT_KEYS:
         if key in whole and _items(whole[key]):
             return _items(whole[key])
-    objects = [part for part in (saved, *map(whole.get, STATE_DICT_KEYS)) if isinstance(part, Inert) and not part.items]
+    objects = [
+        part for part in (saved, *map(whole.get, STATE_DICT_KEYS)) if isinstance(part, Inert) and not _is_dict(part)
+    ]
     if objects:
         raise WeightsError(f"holds an object of {objects[0].name[:80]!r}, which is not run here. Save its state_dict()")
     if not any(_is_tensor(part) for part in whole.values()):
-        first = ", ".join(repr(key[:40]) for key in list(whole)[:5] if isinstance(key, str))
+        first = ", ".join(repr(key[:40]) for key in list(whole)[:5] if isinstance(key, str)) or "none"
         raise WeightsError(f"holds no state dict at the top or under {STATE_DICT_KEYS}. Its first keys: {first}")
     return whole
 
@@ -138,9 +142,20 @@ def _is_tensor(part: object) -> bool:
 
 
 def _items(saved: object) -> Mapping[Any, Any]:
-    if isinstance(saved, Inert):
-        return saved.items
+    match saved:
+        case Inert(name="collections.OrderedDict", arguments=([*pairs],)):  # as Python 2 wrote it
+            return {pair[0]: pair[1] for pair in pairs if _is_item(pair)}
+        case Inert():
+            return saved.items
     return saved if isinstance(saved, dict) else {}
+
+
+def _is_dict(part: Inert) -> bool:
+    return bool(part.items) or part.name == "collections.OrderedDict"
+
+
+def _is_item(pair: object) -> bool:
+    return isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
 
 
 def _classes(saved: object) -> tuple[tuple[str, ...] | None, tuple[Colour, ...] | None]:

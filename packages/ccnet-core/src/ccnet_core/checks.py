@@ -18,7 +18,7 @@ def require_sizes(**values: tuple[int, ...]) -> None:
     """Raise ConfigError unless all values are whole numbers from 1 to `LARGEST_SIZE`."""
     for name, sizes in values.items():
         fits = all(is_whole(size) and 1 <= size <= LARGEST_SIZE for size in sizes)
-        require(fits, f"{name} must be from 1 to {LARGEST_SIZE}, got {', '.join(map(str, sizes))}")
+        require(fits, f"{name} must be whole numbers from 1 to {LARGEST_SIZE}, got {', '.join(map(repr, sizes))}")
 
 
 def require_slope(negative_slope: float) -> None:

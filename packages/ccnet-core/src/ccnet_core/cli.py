@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", required=True, metavar="FOLDER_OR_ID", help="weights folder or Hub name")
+    command.add_argument("--model", required=True, metavar="FOLDER_OR_ID", help="weights folder, Hub name or zoo model")
     command.add_argument("--device", default="auto", metavar="NAME", help=f"{CHOICES} (default: auto)")
     command.add_argument("--backend", metavar="NAME", help="attention backend; `ccnet doctor` lists them")
 

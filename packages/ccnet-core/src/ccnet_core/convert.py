@@ -51,12 +51,15 @@ def convert(path: str | Path, *, model: str, layout: str = "auto") -> Conversion
     checkpoint = read_checkpoint(path)
     renamed = rename(checkpoint, layout)
     if renamed.layout in BACKBONES:
-        logger.warning("%s: holds a backbone only: the heads of %s start at random.", path, model)
         network = CCNet(config)
         fill(network.backbone, renamed, what=f"the backbone of {model}")
+        logger.warning("%s: holds a backbone only: the heads of %s start at random.", path, model)
     else:
         network = CCNet(_with_classes_of(config, checkpoint, renamed))
         fill(network, renamed, what=model)
+        if network.config.classes not in (config.classes, checkpoint.classes):
+            count = network.config.num_classes
+            logger.warning("%s: has %d classes and does not name them: class 0, class 1, ...", path, count)
     return Conversion(model=network.eval(), layout=renamed.layout, mapped=len(renamed.tensors), dropped=renamed.dropped)
 
 
@@ -73,9 +76,9 @@ def _with_classes_of(config: CCNetConfig, checkpoint: Checkpoint, renamed: Renam
     """Return `config` with as many classes as the file's classifier has, under the file's names if it has them."""
     if CLASSIFIER not in renamed.tensors:
         return config
-    count = renamed.tensors[CLASSIFIER].shape[0]
+    count, *others = renamed.tensors[CLASSIFIER].shape or (0,)
+    if count == 0 or others != [config.head.channels, 1, 1]:  # no classifier of this network: `fill` refuses it
+        return config
     classes = checkpoint.classes if checkpoint.classes and len(checkpoint.classes) == count else None
     palette = checkpoint.palette if checkpoint.palette and len(checkpoint.palette) == count else None
-    if classes is None and count != config.num_classes:
-        logger.warning("%s: has %d classes and does not name them: class 0, class 1, ...", checkpoint.path, count)
     return config.with_classes(count, classes, palette)

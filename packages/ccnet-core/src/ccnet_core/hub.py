@@ -42,15 +42,19 @@ def save_folder(
 ) -> None:
     """Write a complete weights folder beside `folder` and rename it into place.
 
-    Raises WeightsError if there is a folder that holds anything else, which would be lost.
+    Raises WeightsError if it cannot be written, or if there is a folder that holds anything else, which would be lost.
     """
-    _refuse_foreign_files(Path(folder))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with files.replace_folder(folder) as target:
-        (target / CONFIG_FILE).write_text(json.dumps(_config_json(config), indent=2) + "\n")
-        (target / PREPROCESSOR_FILE).write_text(json.dumps(_preprocessor_json(config), indent=2) + "\n")
-        (target / CARD_FILE).write_text(card.model_card(config, metrics, datasets), encoding="utf-8")
-        save_file(tensors, target / WEIGHTS_FILE, metadata={"format": "pt"})
+    try:
+        _refuse_foreign_files(Path(folder))
+        with files.replace_folder(folder) as target:
+            (target / CONFIG_FILE).write_text(json.dumps(_config_json(config), indent=2) + "\n")
+            (target / PREPROCESSOR_FILE).write_text(json.dumps(_preprocessor_json(config), indent=2) + "\n")
+            (target / CARD_FILE).write_text(card.model_card(config, metrics, datasets), encoding="utf-8")
+            save_file(tensors, target / WEIGHTS_FILE, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{folder}: cannot be written ({reason}). Make room, or give another folder.") from error
 
 
 def _refuse_foreign_files(folder: Path) -> None:
@@ -67,7 +71,10 @@ def find_folder(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """Return the local folder `source`, or that of "org/name" on the Hub or of a model of the zoo."""
+    """Return the local folder `source`, or that of "org/name" on the Hub or of a model of the zoo.
+
+    Raises WeightsError if there is none, with what to give instead.
+    """
     path = Path(source)
     if path.is_dir():
         return path
@@ -84,7 +91,10 @@ def find_folder(
 
         return published.find_published(str(source), cache_dir=cache_dir, local_files_only=local_files_only)
     if not _looks_like_repository(str(source)):
-        raise WeightsError(f"{source}: there is no such folder, and it is not a Hub name of the form org/name.")
+        raise WeightsError(
+            f"{source}: there is no such folder, no model of the zoo of that name (`ccnet models` lists them), "
+            "and it is not a Hub name of the form org/name."
+        )
     return _download(str(source), revision, token, cache_dir, local_files_only)
 
 
@@ -150,7 +160,8 @@ def load_tensors(module: nn.Module, path: str | Path, *, leave_out: Sequence[str
     """Copy the tensors of a safetensors file into `module`, which must have exactly these.
 
     Names that start with one of `leave_out` are neither read nor required. Raises WeightsError that names the file
-    and the first tensors that are missing, surplus, or of another shape or kind of number; `module` is then unchanged.
+    and the first tensors that are missing, surplus, of another shape or kind of number, or have NaN or infinite
+    numbers; `module` is then unchanged.
     """
     expected = {name: t for name, t in module.state_dict().items() if not name.startswith(tuple(leave_out))}
     found = _read_tensors(Path(path), tuple(leave_out))
@@ -166,6 +177,8 @@ def load_tensors(module: nn.Module, path: str | Path, *, leave_out: Sequence[str
         f"{name} is {found[name].dtype}" for name, tensor in expected.items() if not _same_kind(found[name], tensor)
     ]
     _refuse_difference(str(path), "of another kind of number", wrong)
+    useless = [name for name, tensor in found.items() if not tensor.isfinite().all()]
+    _refuse_difference(str(path), "with NaN or infinite numbers", useless)
     module.load_state_dict(found, strict=not leave_out)
 
 

@@ -50,6 +50,8 @@ class CCNet(nn.Module):
 
     def __init__(self, config: CCNetConfig) -> None:
         super().__init__()
+        known = isinstance(config, CCNetConfig)
+        require(known, f"expected a CCNetConfig, got {config!r}; CCNet.from_config also takes the name of a model")
         self.config = config
         self.normalise = Normalise(config.pixels)
         self.backbone = ResNet(config.backbone)
@@ -63,9 +65,11 @@ class CCNet(nn.Module):
         """Segment `image` (B, 3, H, W), RGB, 0-255, uint8 or floating.
 
         `auxiliary=False` leaves out what only a training loss needs: auxiliary logits and consistency features. Raises
-        PictureError for another shape.
+        PictureError for another shape, and for one without pixels.
         """
-        if image.ndim != 4 or image.shape[1] != 3:
+        if not isinstance(image, Tensor):
+            raise PictureError(f"Expected pictures as a tensor (B, 3, H, W), got {type(image).__name__}.")
+        if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape[2:]:
             raise PictureError(f"Expected pictures (B, 3, H, W), got {tuple(image.shape)}.")
         features = self.backbone(self.normalise(image).to(self.dtype))
         auxiliary_logits = None
@@ -166,7 +170,8 @@ class CCNet(nn.Module):
         A folder of the name `source` wins. A model of the zoo is fetched, checked and converted the first time; see
         :func:`ccnet_core.published.find_published`. It has no `revision`, and no `token` is sent for it.
         `num_classes` or `classes` that differ from the folder's start the classifiers anew, and the log says so.
-        Loading is strict: a missing, surplus or misshapen tensor raises WeightsError, which names file and tensor.
+        Loading is strict: a missing, surplus or misshapen tensor, and one with NaN, raises WeightsError, which names
+        file and tensor.
         """
         folder = hub.find_folder(
             source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only

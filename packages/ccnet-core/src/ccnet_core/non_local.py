@@ -23,8 +23,9 @@ class NonLocalBlock(nn.Module):
     1x512x97x97.
 
     `fused` computes through scaled_dot_product_attention and stores no (N, N) map; otherwise the map is explicit. Both
-    give the same result. inf and NaN propagate as in torch; an empty batch or map gives an empty result. Raises
-    ConfigError if `channels` is not a multiple of `reduction`, AttentionError for an input of another shape.
+    give the same result; `torch.func.vmap` and forward-mode derivatives need the explicit map. inf and NaN propagate
+    as in torch; an empty batch or map gives an empty result. Raises ConfigError if `channels` is not a multiple of
+    `reduction`, AttentionError for an input of another shape.
     """
 
     def __init__(self, channels: int, *, reduction: int = 8, gamma: float = 0.0, fused: bool = True) -> None:
@@ -34,7 +35,7 @@ class NonLocalBlock(nn.Module):
         self.query_conv = nn.Conv2d(channels, channels // reduction, 1)
         self.key_conv = nn.Conv2d(channels, channels // reduction, 1)
         self.value_conv = nn.Conv2d(channels, channels, 1)
-        self.gamma = nn.Parameter(torch.full((1,), gamma))
+        self.gamma = nn.Parameter(torch.full((1,), float(gamma)))
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import torch
-from safetensors import SafetensorError
 
 from ccnet_core import zoo
 from ccnet_core.config import Published
@@ -40,7 +39,7 @@ def find_published(name: str, *, cache_dir: str | Path | None = None, local_file
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _make_folder(name, url, file, remedy)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise WeightsError(f"{cache}: cannot be written ({error}). Make room, or give another cache_dir.") from error
     return folder
 

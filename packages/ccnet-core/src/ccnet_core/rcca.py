@@ -38,7 +38,7 @@ class CrissCrossAttention(nn.Module):
         self.query_conv = self.convolution(channels, channels // reduction, 1)
         self.key_conv = self.convolution(channels, channels // reduction, 1)
         self.value_conv = self.convolution(channels, channels, 1)
-        self.gamma = nn.Parameter(torch.full((1,), gamma))
+        self.gamma = nn.Parameter(torch.full((1,), float(gamma)))
         self.backend = backend
 
     def forward(self, x: Tensor) -> Tensor:

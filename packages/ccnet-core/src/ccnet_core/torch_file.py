@@ -72,7 +72,10 @@ class TorchFile:
         if they do not fit their checksum.
         """
         match saved:
-            case Inert(name="torch._utils._rebuild_parameter", arguments=(tensor, *_)):
+            case Inert(
+                name="torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state",
+                arguments=(tensor, *_),
+            ):
                 saved = tensor
         match saved:
             case Inert(
@@ -118,13 +121,13 @@ def open_torch_file(path: Path) -> TorchFile:
 def _read_zip(path: Path, content: mmap.mmap) -> TorchFile:
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-    places = {name: _place(entry, content) for name, entry in entries.items()}
-    pickles = [name for name in places if name.count("/") == 1 and name.endswith("/data.pkl")]
+    pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise WeightsError("is a zip archive, but not one of torch.save")
     root = pickles[0].removesuffix("data.pkl")
-    if f"{root}constants.pkl" in places:
+    if f"{root}constants.pkl" in entries:
         raise WeightsError("is a TorchScript program. Save the state_dict() of the network")
+    places = {name: _place(entry, content) for name, entry in entries.items()}
     _require_little_endian(_bytes(content, places.get(f"{root}byteorder", (0, 0))) in (b"", b"little"))
     saved, _ = read_pickle(io.BytesIO(_bytes(content, places[pickles[0]])))
     storages = f"{root}data/"

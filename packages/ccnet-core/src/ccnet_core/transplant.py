@@ -46,7 +46,7 @@ def fill(module: nn.Module, renamed: Renamed, *, what: str) -> None:
         total = len(renamed.tensors) + len(renamed.unknown)
         raise WeightsError(
             f"{renamed.path}: {matched} of its {total} tensors match {what}, which has {len(expected)}; "
-            f"the first that does not: {problem}.{_fitting_models(renamed)}"
+            f"the first that does not: {problem}.{_other_models(expected, renamed)}"
         )
     for name, stored in renamed.tensors.items():
         target = expected[name]
@@ -93,23 +93,26 @@ def _refuse_useless_numbers(value: Tensor, name: str, renamed: Renamed) -> None:
         raise WeightsError(f"{renamed.path}: {renamed.theirs[name]!r} has a variance below 0.")
 
 
-def _fitting_models(renamed: Renamed) -> str:
-    """Return a sentence with the models whose backbone is that of the file, or nothing."""
+def _other_models(expected: Mapping[str, Tensor], renamed: Renamed) -> str:
+    """Return a sentence with the models whose backbone is that of the file, or nothing if `expected` has it too."""
     prefix = "backbone." if renamed.layout in NETWORKS else ""
-    found = {
-        name.removeprefix(prefix): tensor.shape
-        for name, tensor in renamed.tensors.items()
-        if name.startswith(prefix) and not name.endswith(COUNTER)
-    }
-    fitting = [name for name in zoo.list_models() if _shapes(zoo.load_config(name).backbone) == found]
-    if not fitting:
+    found = _shapes(renamed.tensors, prefix)
+    fitting = [name for name in zoo.list_models() if _shapes_of(zoo.load_config(name).backbone) == found]
+    if not fitting or found == _shapes(expected, prefix):
         return ""
     more = f" and {len(fitting) - 2} more" if len(fitting) > 2 else ""
     return f" Its backbone is that of {', '.join(fitting[:2])}{more}."
 
 
 @functools.cache
-def _shapes(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
+def _shapes_of(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        state = ResNet(config).state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(COUNTER)}
+        return _shapes(ResNet(config).state_dict(), "")
+
+
+def _shapes(tensors: Mapping[str, Tensor | StoredTensor], prefix: str) -> dict[str, tuple[int, ...]]:
+    return {
+        name.removeprefix(prefix): tuple(tensor.shape)
+        for name, tensor in tensors.items()
+        if name.startswith(prefix) and not name.endswith(COUNTER)
+    }

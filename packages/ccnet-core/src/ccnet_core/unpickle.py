@@ -15,6 +15,9 @@ from typing import IO, Any, cast
 
 from ccnet_core.errors import WeightsError
 
+LONGEST_NAME = 1000
+"""Characters of the name of a class or function."""
+
 LONGEST_PROGRAM = 1_000_000
 """Instructions. ResNet-101 has 23,000, and with the state of its training some 100,000."""
 
@@ -118,9 +121,9 @@ class _Machine:
             case "SETITEMS":
                 self.set_items(self.take_to_mark())
             case "GLOBAL":
-                self.push(Inert(argument.replace(" ", ".", 1)))
+                self.look_up(*argument.split(" ", 1))
             case "STACK_GLOBAL":
-                self.push(Inert(".".join(self.take(2))))
+                self.look_up(*self.take(2))
             case "REDUCE" | "NEWOBJ":
                 self.call(*self.take(2))
             case "NEWOBJ_EX":
@@ -166,6 +169,12 @@ class _Machine:
             raise TypeError
         for key, value in zip(keys_and_values[::2], keys_and_values[1::2], strict=True):
             target[key if isinstance(key, str) else Inert("key")] = value
+
+    def look_up(self, module: str, attribute: str) -> None:
+        # A long text in the memo could be joined again and again, which would take quadratic memory.
+        if len(module) + len(attribute) > LONGEST_NAME:
+            raise ValueError
+        self.push(Inert(".".join((module, attribute))))
 
     def call(self, called: Any, arguments: Any) -> None:
         if not (isinstance(called, Inert) and isinstance(arguments, tuple)):

@@ -25,11 +25,12 @@ TEMPORARY = 2**20
 def serves(*tensors: Tensor | None) -> bool:
     """Return whether :func:`attend` can take these tensors.
 
-    They are on the CPU, all float32 or all float64, none empty, and nobody traces, exports or casts. Half precision
-    goes through torch's softmax, which adds up in float32.
+    They are on the CPU, all float32 or all float64, none empty, and nobody traces, exports, casts or transforms
+    (`torch.func`). Half precision goes through torch's softmax, which adds up in float32.
     """
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if torch.compiler.is_compiling() or tracing or torch.is_autocast_enabled("cpu"):
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():  # type: ignore[attr-defined, no-untyped-call]
         return False
     given = [tensor for tensor in tensors if tensor is not None]
     kinds = {(tensor.device.type, tensor.dtype) for tensor in given}

@@ -3,13 +3,15 @@
 Shape letters: B batch, C channels, h and w size of the features, H and W of the labels, N = B * h * w, K classes.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ccnet_core.checks import require, require_sizes
 from ccnet_core.errors import CCNetError
-from ccnet_core.losses.cross_entropy import require_integers
+from ccnet_core.losses.cross_entropy import label_error, require_integers
 
 
 class CategoryConsistentLoss(nn.Module):
@@ -23,14 +25,14 @@ class CategoryConsistentLoss(nn.Module):
     - regulariser: mean over classes of the length of their mean.
 
     The loss is their sum with `variance_weight`, `distance_weight` and `regulariser_weight`. One class gives no
-    distance term; no class (all pixels ignored, or an empty batch) gives 0 with gradient 0. A distance of 0 has
+    distance term; no class (all pixels ignored, or an empty batch or map) gives 0 with gradient 0. A distance of 0 has
     gradient 0. NaN and infinite features of counted pixels make the loss NaN. Labels run from 0 to `num_classes` - 1,
-    by default all that 8 bits can hold; others are torch's own errors. Several processes each take their own batch.
+    by default all that 8 bits can hold. Several processes each take their own batch. On CUDA the sums over a class are
+    bit-reproducible only under `torch.use_deterministic_algorithms(True)`.
 
     Raises ConfigError for margins that do not rise from 0 and for negative weights, CCNetError if features and labels
-    do not fit together. On CUDA the sums over a class are bit-reproducible only under
-    `torch.use_deterministic_algorithms(True)`. Source: arXiv 1811.11721v2,
-    "Learning Category Consistent Features".
+    do not fit together and, on the CPU, for other labels; on CUDA these are torch's own errors. Source:
+    arXiv 1811.11721v2, "Learning Category Consistent Features".
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class CategoryConsistentLoss(nn.Module):
     ) -> None:
         super().__init__()
         require(
-            0 <= variance_margin <= distance_margin,
+            0 <= variance_margin <= distance_margin < math.inf,
             f"expected 0 <= variance_margin <= distance_margin, got {variance_margin} and {distance_margin}",
         )
         weights = (variance_weight, distance_weight, regulariser_weight)
-        require(min(weights) >= 0, f"the weights of variance, distance and regulariser must not be negative: {weights}")
+        fit = all(0 <= weight < math.inf for weight in weights)
+        require(fit, f"the weights of variance, distance and regulariser must be numbers from 0, got {weights}")
         require_sizes(num_classes=(num_classes,))
         self.variance_margin = variance_margin
         self.distance_margin = distance_margin
@@ -67,7 +70,10 @@ class CategoryConsistentLoss(nn.Module):
         at the centre of its receptive field, 8 times its own position.
         """
         pixels, index, counted = self._pixels(features, labels)
-        counts = pixels.new_zeros(self.num_classes).index_add(0, index, counted.to(pixels.dtype))
+        try:
+            counts = pixels.new_zeros(self.num_classes).index_add(0, index, counted.to(pixels.dtype))
+        except IndexError as error:
+            raise label_error(self.num_classes, self.ignore_index) from error
         sums = pixels.new_zeros(self.num_classes, pixels.shape[1]).index_add(0, index, pixels)
         means = sums / counts.clamp(min=1)[:, None]
         present = counts > 0
@@ -85,7 +91,10 @@ class CategoryConsistentLoss(nn.Module):
         """
         _require_fit(features, labels)
         size = (features.shape[2], features.shape[3])
-        reduced = F.interpolate(labels[:, None].float(), size, mode="nearest").long().flatten()
+        if 0 in size:  # which torch's interpolation refuses
+            reduced = labels.new_empty(0, dtype=torch.int64)
+        else:
+            reduced = F.interpolate(labels[:, None].float(), size, mode="nearest").long().flatten()
         counted = reduced != self.ignore_index
         wide = features.to(torch.promote_types(features.dtype, torch.float32)).movedim(1, -1).flatten(0, 2)
         # Selected, not multiplied: NaN at an ignored pixel stays there.

@@ -23,8 +23,8 @@ class CrossEntropy(nn.Module):
     pixel is ignored). If no pixel is counted, or the batch is empty, the loss is 0 with gradient 0. NaN and infinite
     logits of counted pixels make the loss NaN or infinite, as in torch.
 
-    Raises ConfigError for another `average`, CCNetError if logits and labels do not fit together. Labels outside 0 to
-    K - 1 and a number of weights other than K are torch's own errors.
+    Raises ConfigError for another `average`, CCNetError if logits, labels and class weights do not fit together and,
+    on the CPU, for labels outside 0 to K - 1; on CUDA these are torch's own errors.
     """
 
     class_weights: Tensor | None
@@ -56,13 +56,21 @@ class CrossEntropy(nn.Module):
                 f"labels {tuple(labels.shape)}. Resize the logits to the size of the labels."
             )
         require_integers(labels)
+        if self.class_weights is not None and self.class_weights.shape != logits.shape[1:2]:
+            raise CCNetError(
+                f"class_weights have the shape {tuple(self.class_weights.shape)}, the logits {logits.shape[1]} "
+                "classes. Give one weight for each class."
+            )
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return wide.log_softmax(1), labels.long()
 
     def _losses(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each pixel (B, H, W), without class weights, 0 where ignored."""
-        # reduction="sum" is refused on CUDA under torch.use_deterministic_algorithms.
-        return F.nll_loss(log_probabilities, labels, ignore_index=self.ignore_index, reduction="none")
+        try:
+            # reduction="sum" is refused on CUDA under torch.use_deterministic_algorithms.
+            return F.nll_loss(log_probabilities, labels, ignore_index=self.ignore_index, reduction="none")
+        except IndexError as error:
+            raise label_error(log_probabilities.shape[1], self.ignore_index) from error
 
     def _weights(self, labels: Tensor) -> Tensor:
         """Return the weight of each pixel (B, H, W), 0 where ignored."""
@@ -83,3 +91,8 @@ def require_integers(labels: Tensor) -> None:
     """Raise CCNetError unless `labels` are of an integer type."""
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise CCNetError(f"Expected labels of an integer type, got {labels.dtype}.")
+
+
+def label_error(num_classes: int, ignore_index: int) -> CCNetError:
+    """Return the error for labels that are no class."""
+    return CCNetError(f"Expected labels from 0 to {num_classes - 1}, or {ignore_index} where ignored; got others.")
