@@ -71,3 +71,10 @@ def test_published_figures_are_those_of_the_models_page():
 def test_unknown_model_lists_the_nearest_names():
     with pytest.raises(ccnet.ConfigError, match=r"no model 'ccnet_r18'.*Did you mean 'ccnet_r18-d8'"):
         load_config("ccnet_r18")
+
+
+def test_names_that_begin_so_come_before_close_ones():
+    with pytest.raises(
+        ccnet.ConfigError, match="Did you mean 'ccnet_r50-d8_4xb2-40k_cityscapes-512x1024' or 'ccnet_r50-d8_"
+    ):
+        load_config("ccnet_r50-d8")

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if "allocate memory" not in str(error) and "out of memory" not in str(error):
             raise
-        print("error: not enough memory for a picture of this size. Make it smaller.", file=sys.stderr)
+        print("error: not enough memory here for this network or picture. Take a smaller one.", file=sys.stderr)
         return 2
     except (CCNetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

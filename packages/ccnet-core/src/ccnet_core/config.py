@@ -217,7 +217,8 @@ class CCNetConfig:
         As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
         colours left out those of :func:`default_palette`.
         """
-        require(num_classes is None or (is_whole(num_classes) and num_classes > 0), f"num_classes is {num_classes!r}")
+        counted = num_classes is None or (is_whole(num_classes) and num_classes > 0)
+        require(counted, f"num_classes must be a whole number above 0, got {num_classes!r}")
         require(not isinstance(classes, str), f"classes must be a list of names, got {classes!r}")
         names = self.classes if classes is None else tuple(classes)
         if classes is None and num_classes not in (None, len(names)):

@@ -25,9 +25,10 @@ class AttentionError(CCNetError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean ...?" with up to three names close to `name`, or the list of known names."""
+    """Return " Did you mean ...?" with up to three names that begin with `name` or are close to it, or all known."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    begun = [known for known in names if name and known.startswith(name)][:3]
+    close = begun or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f" Did you mean {' or '.join(repr(match) for match in close)}?"
     return f" Known: {', '.join(names)}."
