@@ -147,7 +147,7 @@ def test_missing_file_is_named(folder, file):
         ({"format_version": True}, "written in format True, this ccnet-core reads 1. Save the folder again"),
         ({"classes": ["a"]}, "unknown key 'classes'. The classes stand in id2label"),
         ({"head": {"channels": "many"}}, "head: channels: expected a whole number"),
-        ({"head": {"reduction": 0}}, "config.json: head: reduction must be from 1"),
+        ({"head": {"reduction": 0}}, "config.json: head: reduction must be whole numbers from 1"),
         ({"pixels": {"mean": [float("nan")] * 3}}, "config.json: pixels: mean: expected a number"),
         ({"align_corners": 1}, "config.json: align_corners: expected true or false"),
     ],

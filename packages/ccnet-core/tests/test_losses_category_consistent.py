@@ -213,7 +213,7 @@ def test_labels_out_of_range_are_refused(batch, label):
         ({"distance_margin": float("inf")}, "got 0.5 and inf"),
         ({"distance_weight": -1}, r"numbers from 0, got \(1.0, -1, 0.001\)"),
         ({"regulariser_weight": float("nan")}, r"numbers from 0, got \(1.0, 1.0, nan\)"),
-        ({"num_classes": 0}, "num_classes must be from 1"),
+        ({"num_classes": 0}, "num_classes must be whole numbers from 1"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):
