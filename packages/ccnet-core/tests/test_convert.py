@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 import ccnet_core as ccnet
 from ccnet_core import zoo
-from ccnet_core.convert import attention_state_dict, convert
+from ccnet_core.convert import attention_state_dict
+from ccnet_core.transplant import transplant
 from ccnet_core.zoo import load_config
 
 SAVE = {
@@ -49,7 +50,7 @@ def test_our_own_state_dict_converts_too(tiny, save):
 
 
 def test_what_became_of_the_tensors_is_said(published, tmp_path):
-    done = convert(published, model="ccnet_tiny")
+    done = transplant(published, ccnet.CCNet, model="ccnet_tiny")
     assert (done.layout, done.mapped, done.dropped) == ("mmseg", 63, {})
 
 
@@ -94,7 +95,7 @@ def test_a_file_may_have_been_trained_further_and_claims_no_published_figures(mm
 def test_backbone_alone_leaves_the_heads_at_random_and_says_so(tiny, tmp_path, caplog):
     state = {**tiny.backbone.state_dict(), "fc.weight": torch.zeros(10, 64)}
     torch.save(state, tmp_path / "file.pth")
-    done = convert(tmp_path / "file.pth", model="ccnet_tiny")
+    done = transplant(tmp_path / "file.pth", ccnet.CCNet, model="ccnet_tiny")
     assert (done.layout, done.mapped, done.dropped) == ("mmseg-backbone", 36, {"fc.weight": "the ImageNet classifier"})
     assert torch.equal(done.model.backbone.stem[0].weight, tiny.backbone.stem[0].weight)
     assert "holds a backbone only: the heads of ccnet_tiny start at random" in caplog.text

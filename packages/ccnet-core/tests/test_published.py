@@ -127,7 +127,7 @@ def test_file_that_lies_in_the_cache_is_used_and_kept(server, file_name, content
 
 def test_cache_is_where_torch_hub_and_mmengine_keep_theirs(file_name, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert find_published(NAME) == tmp_path / "hub" / "checkpoints" / file_name.removesuffix(".pth")
+    assert find_published(NAME, ccnet.CCNet) == tmp_path / "hub" / "checkpoints" / file_name.removesuffix(".pth")
 
 
 def test_folder_of_that_name_wins(server, file_name, tiny, tmp_path, monkeypatch):
@@ -248,7 +248,7 @@ def test_model_whose_file_cannot_be_fetched_says_why(server, name, message):
 
 
 def test_revision_of_a_published_model_is_refused():
-    with pytest.raises(ccnet.WeightsError, match=r"which has no revisions\. Leave revision='main' out"):
+    with pytest.raises(ccnet.ConfigError, match=r"which has no revisions\. Leave revision out"):
         ccnet.CCNet.from_pretrained(NAME, revision="main")
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ccnet_core import __version__, attention_backends, attention_map, list_models, predict, render
 from ccnet_core.attention.select import ENVIRONMENT_VARIABLE, require_known
-from ccnet_core.convert import convert
 from ccnet_core.devices import CHOICES, find_device
 from ccnet_core.errors import CCNetError, PictureError
 from ccnet_core.layouts import LAYOUTS
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import to_tensor
+from ccnet_core.transplant import transplant
 from ccnet_core.zoo import load_config
 
 TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -132,7 +132,7 @@ def _attend(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    done = convert(options.file, model=options.model, layout=options.layout)
+    done = transplant(options.file, CCNet, model=options.model, layout=options.layout)
     done.model.save_pretrained(options.out)
     reasons = ", ".join(sorted(set(done.dropped.values())))
     dropped = f", {len(done.dropped)} dropped ({reasons})" if reasons else ""

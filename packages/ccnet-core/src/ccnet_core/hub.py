@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ccnet_core import card, files, strict, zoo
+from ccnet_core import card, files, strict
 from ccnet_core.checks import is_whole
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import WeightsError
@@ -71,7 +71,7 @@ def find_folder(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """Return the local folder `source`, or that of "org/name" on the Hub or of a model of the zoo.
+    """Return the local folder `source`, or that of "org/name" on the Hub.
 
     Raises WeightsError if there is none, with what to give instead.
     """
@@ -82,14 +82,6 @@ def find_folder(
         raise WeightsError(
             f"{source}: expected a weights folder, this is a file. Give the folder that holds it, or run: ccnet convert"
         )
-    if str(source) in zoo.list_models():
-        if revision is not None:
-            raise WeightsError(
-                f"{source}: a model of the zoo, which has no revisions. Leave revision={revision!r} out."
-            )
-        from ccnet_core import published  # it makes a model, which knows this room
-
-        return published.find_published(str(source), cache_dir=cache_dir, local_files_only=local_files_only)
     if not _looks_like_repository(str(source)):
         raise WeightsError(
             f"{source}: there is no such folder, no model of the zoo of that name (`ccnet models` lists them), "

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ccnet_core import hub, zoo
+from ccnet_core import hub, published, zoo
 from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
 from ccnet_core.checks import require
@@ -173,9 +173,13 @@ class CCNet(nn.Module):
         Loading is strict: a missing, surplus or misshapen tensor, and one with NaN, raises WeightsError, which names
         file and tensor.
         """
-        folder = hub.find_folder(
-            source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
-        )
+        if str(source) in zoo.list_models() and not Path(source).exists():
+            require(revision is None, f"{source}: a model of the zoo, which has no revisions. Leave revision out")
+            folder = published.find_published(str(source), cls, cache_dir=cache_dir, local_files_only=local_files_only)
+        else:
+            folder = hub.find_folder(
+                source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+            )
         stored = hub.read_config(folder)
         model = cls(stored.with_classes(num_classes, classes, palette))
         fresh = CLASSIFIERS if model.config.classes != stored.classes else ()

@@ -2,24 +2,31 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import torch
+from torch import nn
 
-from ccnet_core import zoo
-from ccnet_core.config import Published
-from ccnet_core.convert import convert_checkpoint
+from ccnet_core import hub, zoo
+from ccnet_core.config import CCNetConfig, Published
 from ccnet_core.errors import WeightsError
-from ccnet_core.hub import WEIGHTS_FILE
+from ccnet_core.transplant import transplant
 
 SERVER = "https://download.openmmlab.com"
 MIRROR_VARIABLE = "CCNET_MIRROR"
 """The environment variable that replaces `SERVER`, for example with a mirror behind a firewall."""
 
 
-def find_published(name: str, *, cache_dir: str | Path | None = None, local_files_only: bool = False) -> Path:
+Build = Callable[[CCNetConfig], nn.Module]
+"""What makes the network of a configuration."""
+
+
+def find_published(
+    name: str, build: Build, *, cache_dir: str | Path | None = None, local_files_only: bool = False
+) -> Path:
     """Return the weights folder of the zoo's model `name`, which is made from its published file the first time.
 
     Both are named as the published file and lie in `cache_dir`, by default `checkpoints` in `torch.hub.get_dir()`. A
@@ -31,14 +38,14 @@ def find_published(name: str, *, cache_dir: str | Path | None = None, local_file
     cache = Path(cache_dir) if cache_dir is not None else Path(torch.hub.get_dir()) / "checkpoints"
     file = cache / url.rpartition("/")[2]
     folder = file.with_suffix("")
-    if (folder / WEIGHTS_FILE).is_file():
+    if (folder / hub.WEIGHTS_FILE).is_file():
         return folder
     remedy = f"Put the file {url} at {file}, or run: ccnet convert FILE.pth --model {name} --out FOLDER"
     if local_files_only and not file.is_file():
         raise WeightsError(f"{name}: not in the cache, and nothing may be fetched. {remedy}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        _make_folder(name, url, file, remedy)
+        _make_folder(name, build, url, file, remedy)
     except OSError as error:
         raise WeightsError(f"{cache}: cannot be written ({error}). Make room, or give another cache_dir.") from error
     return folder
@@ -63,22 +70,22 @@ def _url(name: str) -> str:
     return mirror + url.removeprefix(SERVER)
 
 
-def _make_folder(name: str, url: str, file: Path, remedy: str) -> None:
+def _make_folder(name: str, build: Build, url: str, file: Path, remedy: str) -> None:
     # Imported here: the client takes longer to import than everything else core needs beside torch.
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     folder = file.with_suffix("")
     with WeakFileLock(file.with_name(f".{folder.name}.lock")):
-        if (folder / WEIGHTS_FILE).is_file():  # by another process, meanwhile
+        if (folder / hub.WEIGHTS_FILE).is_file():  # by another process, meanwhile
             return
         fetched = not file.is_file()
         if fetched:
             _download(url, file, remedy)
         else:
             _require_hash(file, remedy)
-        figures = _figures(name)
-        model = convert_checkpoint(file, model=name)
-        model.save_pretrained(folder, metrics={"miou": figures.miou / 100}, datasets=[figures.dataset])
+        figures, done = _figures(name), transplant(file, build, model=name)
+        metrics, datasets = {"miou": figures.miou / 100}, [figures.dataset]
+        hub.save_folder(folder, done.config, done.model.state_dict(), metrics=metrics, datasets=datasets)
         if fetched:
             file.unlink()
 

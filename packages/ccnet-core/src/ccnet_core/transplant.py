@@ -1,17 +1,21 @@
-"""The tensors of a checkpoint into a module, every one of them accounted for."""
+"""The tensors of a checkpoint into a network, every one of them accounted for."""
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ccnet_core import zoo
-from ccnet_core.checkpoint import read_checkpoint
-from ccnet_core.config import BackboneConfig
+from ccnet_core.checkpoint import Checkpoint, read_checkpoint
+from ccnet_core.config import BackboneConfig, CCNetConfig
 from ccnet_core.errors import WeightsError
-from ccnet_core.layouts import LAYOUTS, NETWORKS, Renamed, rename
+from ccnet_core.layouts import BACKBONES, LAYOUTS, NETWORKS, Renamed, rename
 from ccnet_core.resnet import ResNet
 from ccnet_core.torch_file import StoredTensor
 
@@ -19,6 +23,65 @@ COUNTER = "num_batches_tracked"
 """Of a batch norm. Files of torch before 0.4.1 and of InPlaceABN lack it: it then stays at the 0 of a new module."""
 
 INPLACE_ABN_EPS = 1e-5
+
+CLASSIFIER = "head.classify.conv.weight"
+
+logger = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion(Generic[Network]):
+    """A network in evaluation mode, its configuration, and what became of the tensors of the file.
+
+    `dropped` has the file's names of those left out on purpose, with the reason.
+    """
+
+    model: Network
+    config: CCNetConfig
+    layout: str
+    mapped: int
+    dropped: Mapping[str, str]
+
+
+def transplant(
+    path: str | Path, build: Callable[[CCNetConfig], Network], *, model: str, layout: str = "auto"
+) -> Conversion[Network]:
+    """Load a checkpoint into what `build` makes of a configuration; see :func:`ccnet_core.convert_checkpoint`."""
+    config = dataclasses.replace(zoo.load_config(model), published=None)  # the file may have been trained further
+    checkpoint = read_checkpoint(path)
+    renamed = rename(checkpoint, layout)
+    if renamed.layout in BACKBONES:
+        network = build(config)
+        fill(network.get_submodule("backbone"), renamed, what=f"the backbone of {model}")
+        logger.warning("%s: holds a backbone only: the heads of %s start at random.", path, model)
+    else:
+        published, config = config, _with_classes_of(config, checkpoint, renamed)
+        network = build(config)
+        fill(network, renamed, what=model)
+        if config.classes not in (published.classes, checkpoint.classes):
+            count = config.num_classes
+            logger.warning("%s: has %d classes and does not name them: class 0, class 1, ...", path, count)
+    return Conversion(
+        model=network.eval(),
+        config=config,
+        layout=renamed.layout,
+        mapped=len(renamed.tensors),
+        dropped=renamed.dropped,
+    )
+
+
+def _with_classes_of(config: CCNetConfig, checkpoint: Checkpoint, renamed: Renamed) -> CCNetConfig:
+    """Return `config` with as many classes as the file's classifier has, under the file's names if it has them."""
+    if CLASSIFIER not in renamed.tensors:
+        return config
+    count, *others = renamed.tensors[CLASSIFIER].shape or (0,)
+    if count == 0 or others != [config.head.channels, 1, 1]:  # no classifier of this network: `fill` refuses it
+        return config
+    classes = checkpoint.classes if checkpoint.classes and len(checkpoint.classes) == count else None
+    palette = checkpoint.palette if checkpoint.palette and len(checkpoint.palette) == count else None
+    return config.with_classes(count, classes, palette)
 
 
 def load_backbone(backbone: ResNet, path: str | Path, *, model: str) -> None:
