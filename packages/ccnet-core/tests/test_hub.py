@@ -229,3 +229,8 @@ def test_folder_of_a_run_names_the_weights_in_it(folder, tmp_path):
     folder.rename(tmp_path / "best")
     with pytest.raises(ccnet.WeightsError, match=r"this is the folder of a run\. Give .*best"):
         ccnet.CCNet.from_pretrained(tmp_path)
+
+
+def test_weights_may_be_read_by_whoever_may_read_their_configuration(folder):
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(modes) == 1

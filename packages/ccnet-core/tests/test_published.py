@@ -170,7 +170,7 @@ def test_failed_download_says_what_to_put_where_and_leaves_nothing(server, file_
     fault(server, FOLDER + file_name)
     with pytest.raises(ccnet.WeightsError, match=message) as caught:
         load(tmp_path / "cache")
-    assert f"Put the file {server.address}{FOLDER}{file_name} at {tmp_path / 'cache' / file_name}" in str(caught.value)
+    assert f"Put the file {SERVER}{FOLDER}{file_name} at {tmp_path / 'cache' / file_name}" in str(caught.value)
     assert f"ccnet convert FILE.pth --model {NAME} --out FOLDER" in str(caught.value)
     assert names(tmp_path / "cache") == []
 

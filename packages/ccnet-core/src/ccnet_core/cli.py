@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--tta", action="store_true", help="average six scales and their mirror images")
     command.set_defaults(run=_predict)
 
-    command = commands.add_parser("attend", help="draw what a pixel looks at, after one step and after two")
+    command = commands.add_parser(
+        "attend", help="draw what a pixel looks at, after one step and after two: black least, white most"
+    )
     command.add_argument("picture", metavar="PICTURE")
     _add_model_options(command)
     command.add_argument("--point", required=True, type=_pair, metavar="X,Y", help="the pixel, from 0, x to the right")
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--layout", choices=("auto", *LAYOUTS), default="auto", help="default: auto")
     command.set_defaults(run=_convert)
 
-    commands.add_parser("models", help="list the models of the zoo").set_defaults(run=_models)
+    commands.add_parser("models", help="list the models of the zoo and their published mIoU").set_defaults(run=_models)
     commands.add_parser("doctor", help="versions, devices and attention backends").set_defaults(run=_doctor)
     return parser
 
@@ -136,8 +138,10 @@ def _convert(options: argparse.Namespace) -> None:
     done.model.save_pretrained(options.out)
     reasons = ", ".join(sorted(set(done.dropped.values())))
     dropped = f", {len(done.dropped)} dropped ({reasons})" if reasons else ""
-    classes = done.model.config.num_classes
-    print(f"{options.file} -> {options.out}: {done.mapped} tensors (layout {done.layout}){dropped}, {classes} classes")
+    count, of_model = done.config.num_classes, load_config(options.model).num_classes
+    others = "" if count == of_model else f" ({options.model} has {of_model}; its inference plan stays)"
+    kept = f"{done.mapped} tensors (layout {done.layout})"
+    print(f"{options.file} -> {options.out}: {kept}{dropped}, {count} classes{others}")
 
 
 def _models(options: argparse.Namespace) -> None:  # noqa: ARG001
@@ -160,7 +164,7 @@ def _doctor(options: argparse.Namespace) -> None:  # noqa: ARG001
     print(f"ccnet-core {__version__}, torch {torch.__version__}, Python {platform.python_version()}")
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     print(f"devices: cpu{''.join(f', cuda:{index} ({name})' for index, name in enumerate(names))}")
-    rule = f"{ENVIRONMENT_VARIABLE} asks for {asked!r}" if asked else "the first that serves and prefers a call"
+    rule = f"{ENVIRONMENT_VARIABLE} asks for {asked!r}" if asked else "tried in this order"
     print(f"attention backends ({rule}):")
     for row in attention_backends():
         state = "usable" if row.usable else "not usable"

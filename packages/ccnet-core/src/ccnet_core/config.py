@@ -151,7 +151,10 @@ class InferencePlan:
             pair = getattr(self, name)
             require(pair is None or is_pair(pair), f"{name} must be two whole numbers above 0, got {pair!r}")
         if self.mode == "slide":
-            require(self.crop and self.stride, "mode 'slide' needs crop=(height, width) and stride=(height, width)")
+            require(
+                self.crop and self.stride,
+                f"mode 'slide' needs crop and stride, each height and width, got {self.crop}, {self.stride}",
+            )
         if self.crop and self.stride:
             covered = all(step <= size for step, size in zip(self.stride, self.crop, strict=True))
             require(covered, f"stride {self.stride} must not be larger than crop {self.crop}")
@@ -159,7 +162,10 @@ class InferencePlan:
         positive = isinstance(self.scales, tuple) and all(map(is_positive, self.scales))
         require(self.scales and positive, f"scales must be numbers above 0 in a tuple, got {self.scales!r}")
         if self.resize == "plan":
-            require(self.base_scale, "resize='plan' needs base_scale=(long edge, short edge) in the model's plan")
+            require(
+                self.base_scale,
+                "resize='plan' needs base_scale=(long edge, short edge), and this plan has none. Leave resize out",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

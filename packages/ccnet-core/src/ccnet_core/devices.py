@@ -25,7 +25,7 @@ def find_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if kind in here), "cpu")
     if name not in here:
-        raise CCNetError(f"There is no device {name!r} here, only {', '.join(here)}. Give {CHOICES}.")
+        raise CCNetError(f"There is no device {name!r} here, only {', '.join(here)}. Give one of these, or auto.")
     device = torch.device(name)
     if device.type not in MEASURED:
         _say_unmeasured(device.type)

@@ -52,6 +52,8 @@ def save_folder(
             (target / PREPROCESSOR_FILE).write_text(json.dumps(_preprocessor_json(config), indent=2) + "\n")
             (target / CARD_FILE).write_text(card.model_card(config, metrics, datasets), encoding="utf-8")
             save_file(tensors, target / WEIGHTS_FILE, metadata={"format": "pt"})
+            # safetensors lets nobody else read its file.
+            (target / WEIGHTS_FILE).chmod((target / CONFIG_FILE).stat().st_mode)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"{folder}: cannot be written ({reason}). Make room, or give another folder.") from error

@@ -50,9 +50,10 @@ def predict(
     """Segment one picture; the result has the picture's own size.
 
     `image` is a path, a Pillow image, a uint8 array (H, W, 3) RGB or a uint8 tensor (3, H, W) RGB, of any size from one
-    pixel. `mode`, `crop` and `stride` (height, width) default to the model's plan, the other options to what stands
-    here; `resize="plan"` fits the picture to the published base scale first. A `plan` replaces all of these options and
-    is carried out whole: `plan=model.config.inference` does what was published, base scale and all.
+    pixel. Only a file is turned upright as its EXIF data says. `mode`, `crop` and `stride` (height, width) default to
+    the model's plan, the other options to what stands here; `resize="plan"` fits the picture to the published base
+    scale first. A `plan` replaces all of these options and is carried out whole: `plan=model.config.inference` does
+    what was published, base scale and all.
 
     A label is the first class with the highest score; a score that is not a number counts as highest. `scores=True`
     keeps the scores, K x H x W x 4 bytes; without it nothing of that size exists. Besides the picture, the labels and

@@ -40,7 +40,8 @@ def find_published(
     folder = file.with_suffix("")
     if (folder / hub.WEIGHTS_FILE).is_file():
         return folder
-    remedy = f"Put the file {url} at {file}, or run: ccnet convert FILE.pth --model {name} --out FOLDER"
+    convert = f"ccnet convert FILE.pth --model {name} --out FOLDER"
+    remedy = f"Put the file {_figures(name).checkpoint} at {file}, or run: {convert}"
     if local_files_only and not file.is_file():
         raise WeightsError(f"{name}: not in the cache, and nothing may be fetched. {remedy}")
     try:

@@ -62,7 +62,7 @@ def transplant(
         fill(network, renamed, what=model)
         if config.classes not in (published.classes, checkpoint.classes):
             count = config.num_classes
-            logger.warning("%s: has %d classes and does not name them: class 0, class 1, ...", path, count)
+            logger.warning("%s: has %d classes and does not name them all: class 0, class 1, ...", path, count)
     return Conversion(
         model=network.eval(),
         config=config,
