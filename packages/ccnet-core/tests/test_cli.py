@@ -200,7 +200,8 @@ def test_process_ends_with_the_code_and_without_a_traceback(photo):
 def test_convert_writes_a_weights_folder_and_says_what_it_did(run, tiny, mmseg_state, tmp_path):
     torch.save({"state_dict": mmseg_state(tiny)}, tmp_path / "file.pth")
     done = run("convert", tmp_path / "file.pth", "--model", "ccnet_tiny", "--out", tmp_path / "out")
-    said = f"{tmp_path}/file.pth -> {tmp_path}/out: 63 tensors (layout mmseg), 4 classes (ccnet_tiny has 19; its inference plan stays)\n"
+    said = f"{tmp_path}/file.pth -> {tmp_path}/out: 63 tensors (layout mmseg), "
+    said += "4 classes (ccnet_tiny has 19; its inference plan stays)\n"
     assert (done.returncode, done.stdout) == (0, said)
     model = ccnet.CCNet.from_pretrained(tmp_path / "out")
     assert torch.equal(model.head.fuse.conv.weight, tiny.head.fuse.conv.weight)
