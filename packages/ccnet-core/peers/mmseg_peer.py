@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import ccnet_core as ccnet
+from ccnet_core import layouts
 
 
 def provide_operators() -> None:
@@ -43,22 +44,6 @@ from mmseg.registry import MODELS  # noqa: E402
 init_default_scope("mmseg")
 
 CONFIGS = Path(mmseg.__file__).parent / ".mim/configs/ccnet"
-
-OUR_NAMES = {
-    "decode_head.convs.0.conv.": "head.reduce.conv.",
-    "decode_head.convs.0.bn.": "head.reduce.norm.",
-    "decode_head.cca.gamma.scale": "head.attention.cca.gamma",
-    "decode_head.cca.": "head.attention.cca.",
-    "decode_head.convs.1.conv.": "head.refine.conv.",
-    "decode_head.convs.1.bn.": "head.refine.norm.",
-    "decode_head.conv_cat.conv.": "head.fuse.conv.",
-    "decode_head.conv_cat.bn.": "head.fuse.norm.",
-    "decode_head.conv_seg.": "head.classify.conv.",
-    "auxiliary_head.convs.0.conv.": "auxiliary_head.reduce.conv.",
-    "auxiliary_head.convs.0.bn.": "auxiliary_head.reduce.norm.",
-    "auxiliary_head.conv_seg.": "auxiliary_head.classify.conv.",
-    "backbone.": "backbone.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +78,7 @@ def settings_of(name: str) -> Config:
 
 def our_name(key: str) -> str:
     """Return our name of a parameter or buffer of mmsegmentation."""
-    theirs, ours = next(pair for pair in OUR_NAMES.items() if key.startswith(pair[0]))
-    return ours + key.removeprefix(theirs)
+    return layouts.our_name(key, "mmseg")
 
 
 def fill(model: nn.Module) -> None:

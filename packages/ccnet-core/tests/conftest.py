@@ -78,6 +78,18 @@ def tiny() -> ccnet.CCNet:
     return _enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4)).eval()
 
 
+@pytest.fixture(params=["zip", "legacy"])
+def save(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[object], Path]:
+    """Write a file of torch.save, in the form of today or in that of June 2020."""
+
+    def write(saved: object) -> Path:
+        path = tmp_path / "file.pth"
+        torch.save(saved, path, _use_new_zipfile_serialization=request.param == "zip")
+        return path
+
+    return write
+
+
 @pytest.fixture
 def picture() -> np.ndarray:
     """A uint8 (H, W, 3) picture of an odd size."""

@@ -1,4 +1,3 @@
-import functools
 import os
 import pickle
 import sys
@@ -13,17 +12,7 @@ from safetensors.torch import save_file
 import ccnet_core as ccnet
 from ccnet_core.checkpoint import read_checkpoint
 
-SAVE = {"zip": torch.save, "legacy": functools.partial(torch.save, _use_new_zipfile_serialization=False)}
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.steps": torch.tensor(3)}
-
-
-@pytest.fixture(params=SAVE)
-def save(request, tmp_path):
-    def write(saved):
-        SAVE[request.param](saved, tmp_path / "file.pth")
-        return tmp_path / "file.pth"
-
-    return write
 
 
 def assert_is_state(checkpoint):
@@ -64,7 +53,7 @@ def test_state_dict_of_python_2(save, wrap):
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_older_form_in_every_protocol_that_torch_writes(tmp_path, protocol):
-    SAVE["legacy"](STATE, tmp_path / "file.pth", pickle_protocol=protocol)
+    torch.save(STATE, tmp_path / "file.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=False)
     assert_is_state(read_checkpoint(tmp_path / "file.pth"))
 
 

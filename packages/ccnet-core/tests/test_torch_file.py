@@ -1,4 +1,3 @@
-import functools
 import io
 import pickle
 import struct
@@ -9,19 +8,6 @@ import torch
 
 import ccnet_core as ccnet
 from ccnet_core.torch_file import LEGACY_MAGIC, open_torch_file
-
-SAVE = {"zip": torch.save, "legacy": functools.partial(torch.save, _use_new_zipfile_serialization=False)}
-
-
-@pytest.fixture(params=SAVE)
-def save(request, tmp_path):
-    """Write a file of torch.save, in the form of today or in that of June 2020."""
-
-    def write(saved):
-        SAVE[request.param](saved, tmp_path / "file.pth")
-        return tmp_path / "file.pth"
-
-    return write
 
 
 def tensors(path):
