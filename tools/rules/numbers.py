@@ -27,7 +27,7 @@ INTERFACES = {
         Constant(distribution="ccnet-data", path="sample.py", name="API_VERSION"),
         Constant(distribution="ccnet-train", path="datasets.py", name="SAMPLE_API_VERSION"),
     ],
-    "weights": [Constant(distribution="ccnet-core", path="hub.py", name="FORMAT_VERSION")],
+    "weights": [Constant(distribution="ccnet-core", path="weights_folder.py", name="FORMAT_VERSION")],
     "recipe": [Constant(distribution="ccnet-train", path="recipe.py", name="RECIPE_VERSION")],
 }
 

@@ -20,7 +20,7 @@ ARCHITECTURE = """
 |---|---|---|
 | **Attention** | `ccnet_core.attention.interface` | 3 |
 | Samples | `ccnet_data.sample` | 1 |
-| Weights folder | `ccnet_core.hub` | 2 |
+| Weights folder | `ccnet_core.weights_folder` | 2 |
 | Recipe | `ccnet_train.recipe` | 1 |
 """
 
@@ -33,8 +33,8 @@ DEPENDENCIES = {
 
 SOURCES = {
     "core/attention/interface.py": "API_VERSION = 3\n",
-    "core/hub.py": "FORMAT_VERSION: int = 2\n",
-    "core/picture.py": "import json\n\nimport numpy as np\nfrom PIL import Image\n\nfrom ccnet_core.hub import load\n",
+    "core/weights_folder.py": "FORMAT_VERSION: int = 2\n",
+    "core/picture.py": "import json\n\nimport numpy as np\nfrom PIL import Image\n\nfrom ccnet_core.model import load\n",
     "kernels/plugin.py": "SPOKEN = 3\n\nclass Backend:\n    api_version = SPOKEN\n",
     "kernels/forward.py": "from numba import cuda\nfrom llvmlite import ir\n",
     "data/sample.py": "API_VERSION = 1\n",
@@ -72,7 +72,7 @@ def house(tmp_path: Path) -> Path:
 
 
 def write(house: Path, module: str, text: str) -> None:
-    """Write `module`, such as core/hub.py, into its package."""
+    """Write `module`, such as core/weights_folder.py, into its package."""
     name, _, path = module.partition("/")
     target = house / f"packages/ccnet-{name}/src/ccnet_{name}" / path
     target.parent.mkdir(exist_ok=True)
@@ -107,7 +107,7 @@ def test_a_sound_repository_passes_with_one_line(house: Path) -> None:
 
 
 def test_every_fault_is_printed(house: Path) -> None:
-    write(house, "core/hub.py", "FORMAT_VERSION = 2\nimport numba, ccnet_data\n")
+    write(house, "core/weights_folder.py", "FORMAT_VERSION = 2\nimport numba, ccnet_data\n")
     (house / "packages/ccnet-data/LICENSE").unlink()
     code, lines = check(house)
     assert code == 1
@@ -233,7 +233,7 @@ def test_siblings_are_asked_for_by_a_range(house: Path, asking: str, asked: str,
         ("train/datasets.py", "SAMPLE_API_VERSION = 2\n", "SAMPLE_API_VERSION is 2, but the owner's number"),
         ("train/datasets.py", "x = 1\n", "no number SAMPLE_API_VERSION, which the interface `samples` needs"),
         ("core/attention/interface.py", "x = 1\n", "no number API_VERSION, which the interface `attention` needs"),
-        ("core/hub.py", "FORMAT_VERSION = 7\n", "the number of `weights` is 7, not 2"),
+        ("core/weights_folder.py", "FORMAT_VERSION = 7\n", "the number of `weights` is 7, not 2"),
         ("train/recipe.py", "RECIPE_VERSION = 7\n", "the number of `recipe` is 7, not 1"),
     ],
 )

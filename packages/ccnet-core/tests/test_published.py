@@ -198,7 +198,7 @@ def test_full_disk_is_named_and_leaves_nothing(file_name, tmp_path, monkeypatch)
     def fill(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ccnet_core.hub.save_file", fill)
+    monkeypatch.setattr("ccnet_core.weights_folder.save_file", fill)
     with pytest.raises(ccnet.WeightsError, match=r"cannot be written .*No space left on device.* Make room"):
         load(tmp_path / "cache")
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ccnet_core import hub, published, zoo
+from ccnet_core import hub, published, tensors, weights_folder, zoo
 from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
 from ccnet_core.checks import require
@@ -180,7 +180,7 @@ class CCNet(nn.Module):
             folder = hub.find_folder(
                 source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
             )
-        stored = hub.read_config(folder)
+        stored = weights_folder.read_config(folder)
         model = cls(stored.with_classes(num_classes, classes, palette))
         fresh = CLASSIFIERS if model.config.classes != stored.classes else ()
         if fresh:
@@ -188,7 +188,7 @@ class CCNet(nn.Module):
             logger.warning(
                 "%s: not trained for the %d classes asked for: its classifiers start at random.", source, asked
             )
-        hub.load_tensors(model, folder / hub.WEIGHTS_FILE, leave_out=fresh)
+        tensors.load_tensors(model, folder / weights_folder.WEIGHTS_FILE, leave_out=fresh)
         return model.eval()
 
     def save_pretrained(
@@ -199,4 +199,4 @@ class CCNet(nn.Module):
         `metrics` (for example `{"miou": 0.506}`) and `datasets` go into the card. An older weights folder is replaced
         whole; a folder that holds anything else raises WeightsError.
         """
-        hub.save_folder(folder, self.config, self.state_dict(), metrics=metrics or {}, datasets=datasets)
+        weights_folder.save_folder(folder, self.config, self.state_dict(), metrics=metrics or {}, datasets=datasets)

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 import torch
 from torch import nn
 
-from ccnet_core import hub, zoo
+from ccnet_core import weights_folder, zoo
 from ccnet_core.config import CCNetConfig, Published
 from ccnet_core.errors import WeightsError
 from ccnet_core.transplant import transplant
@@ -38,7 +38,7 @@ def find_published(
     cache = Path(cache_dir) if cache_dir is not None else Path(torch.hub.get_dir()) / "checkpoints"
     file = cache / url.rpartition("/")[2]
     folder = file.with_suffix("")
-    if (folder / hub.WEIGHTS_FILE).is_file():
+    if (folder / weights_folder.WEIGHTS_FILE).is_file():
         return folder
     convert = f"ccnet convert FILE.pth --model {name} --out FOLDER"
     remedy = f"Put the file {_figures(name).checkpoint} at {file}, or run: {convert}"
@@ -77,7 +77,7 @@ def _make_folder(name: str, build: Build, url: str, file: Path, remedy: str) -> 
 
     folder = file.with_suffix("")
     with WeakFileLock(file.with_name(f".{folder.name}.lock")):
-        if (folder / hub.WEIGHTS_FILE).is_file():  # by another process, meanwhile
+        if (folder / weights_folder.WEIGHTS_FILE).is_file():  # by another process, meanwhile
             return
         fetched = not file.is_file()
         if fetched:
@@ -86,7 +86,7 @@ def _make_folder(name: str, build: Build, url: str, file: Path, remedy: str) -> 
             _require_hash(file, remedy)
         figures, done = _figures(name), transplant(file, build, model=name)
         metrics, datasets = {"miou": figures.miou / 100}, [figures.dataset]
-        hub.save_folder(folder, done.config, done.model.state_dict(), metrics=metrics, datasets=datasets)
+        weights_folder.save_folder(folder, done.config, done.model.state_dict(), metrics=metrics, datasets=datasets)
         if fetched:
             file.unlink()
 
