@@ -34,7 +34,7 @@ DEPENDENCIES = {
 SOURCES = {
     "core/attention/interface.py": "API_VERSION = 3\n",
     "core/weights_folder.py": "FORMAT_VERSION: int = 2\n",
-    "core/picture.py": "import json\n\nimport numpy as np\nfrom PIL import Image\n\nfrom ccnet_core.model import load\n",
+    "core/picture.py": "import json\n\nimport numpy as np\nfrom PIL import Image\n\nfrom ccnet_core.zoo import load\n",
     "kernels/plugin.py": "SPOKEN = 3\n\nclass Backend:\n    api_version = SPOKEN\n",
     "kernels/forward.py": "from numba import cuda\nfrom llvmlite import ir\n",
     "data/sample.py": "API_VERSION = 1\n",
