@@ -18,6 +18,8 @@ nox.options.sessions = ["lint", "typecheck", "interfaces", "tests"]
 NAMES = ["core", "kernels", "data", "train"]
 # What each environment of `tests` holds. A distribution stands alone but for what it depends on.
 ROOMS = {"core": ["core"], "kernels": ["kernels"], "data": ["data"], "train": ["core", "train"], "integration": NAMES}
+# Kernels come with their compiler, data with the readers of COCO's masks and of MATLAB files.
+EXTRAS = {"kernels": "[cu13]", "data": "[coco,voc]"}
 SOURCES = [f"packages/ccnet-{name}/src" for name in NAMES]
 CONSTRAINTS = ["--constraint", "constraints.txt", "--build-constraint", "constraints.txt"]
 PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
@@ -43,8 +45,8 @@ def folder(name: str) -> str:
 
 
 def sources(names: list[str]) -> list[str]:
-    """Return what to install for these distributions from this tree; kernels come with their compiler."""
-    return [f"./{folder(name)}" + ("[cu13]" if name == "kernels" else "") for name in names]
+    """Return what to install for these distributions from this tree, with the extras that their tests need."""
+    return [f"./{folder(name)}" + EXTRAS.get(name, "") for name in names]
 
 
 def test_tools(names: list[str]) -> list[str]:
@@ -101,7 +103,7 @@ def format_sources(session: nox.Session) -> None:
 def typecheck(session: nox.Session) -> None:
     """Mypy, strict, against the real dependencies."""
     editable = [argument for source in sources(NAMES) for argument in ("--editable", source)]
-    install(session, *editable, "mypy", "types-PyYAML", "types-tqdm", "packaging", "pytest", "nox")
+    install(session, *editable, "mypy", "types-PyYAML", "types-tqdm", "scipy-stubs", "packaging", "pytest", "nox")
     session.run("mypy", *SOURCES, "examples", "tools", "noxfile.py")
 
 

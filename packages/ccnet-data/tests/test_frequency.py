@@ -2,6 +2,7 @@ import numpy as np
 from PIL import Image
 
 from ccnet_data.frequency import class_frequency, class_weights
+from ccnet_data.labels import ClassLabels
 from ccnet_data.layouts.pairs import Pair, PairDataset
 
 
@@ -12,7 +13,8 @@ def test_frequency_counts_pixels_per_class_without_the_ignored(tmp_path):
         Image.fromarray(label).save(tmp_path / f"{number}-label.png")
         Image.new("RGB", (3, 1)).save(tmp_path / f"{number}.png")
         pairs.append(Pair(id=str(number), picture=tmp_path / f"{number}.png", label=tmp_path / f"{number}-label.png"))
-    dataset = PairDataset(pairs=tuple(pairs), classes=("a", "b", "c"), palette=((0, 0, 0),) * 3)
+    read_label = ClassLabels(count=3)
+    dataset = PairDataset(pairs=pairs, classes=("a", "b", "c"), palette=((0, 0, 0),) * 3, read_label=read_label)
     counts = class_frequency(dataset)
     np.testing.assert_array_equal(counts, [2, 0, 3])
     assert counts.dtype == np.int64

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +7,7 @@ from ccnet_data.pictures import (
     channels_first,
     channels_last,
     read_file,
-    read_label,
+    read_indices,
     read_picture,
     require_same_size,
 )
@@ -83,7 +81,7 @@ def test_16_bits_of_grey_are_refused_with_the_remedy(png):
         read_picture(png(np.full((2, 2), 40000, np.uint16)), "a.png")
 
 
-@pytest.mark.parametrize("read", [read_picture, lambda content, where: read_label(content, where, 3)])
+@pytest.mark.parametrize("read", [read_picture, read_indices])
 class TestDamagedFiles:
     def test_an_empty_file(self, read):
         with pytest.raises(DataError, match=r"^a\.png: the file is empty \(0 bytes\)"):
@@ -113,7 +111,7 @@ def test_a_truncated_jpeg(png, colours):
 
 
 def test_a_grey_label_map_is_read_as_it_is(png, labels):
-    label = read_label(png(labels), "a.png", 3)
+    label = read_indices(png(labels), "a.png")
     np.testing.assert_array_equal(label, labels)
     assert label.dtype == np.uint8
     assert label.flags.writeable
@@ -125,34 +123,29 @@ def test_a_palette_label_map_gives_its_indices(tmp_path, labels, bits):
     picture.putdata((labels % 255).ravel().tolist())
     picture.putpalette([9, 9, 9, 80, 80, 80, 70, 70, 70])
     picture.save(tmp_path / "a.png", bits=bits)
-    np.testing.assert_array_equal(read_label(read_file(tmp_path / "a.png"), "a.png", 3), labels % 255)
-
-
-def test_label_values_without_a_class_are_listed(png, labels):
-    with pytest.raises(DataError, match=re.escape("a.png: label values 1, 2 are outside the 1 classes (0 to 0)")):
-        read_label(png(labels), "a.png", 1)
+    np.testing.assert_array_equal(read_indices(read_file(tmp_path / "a.png"), "a.png"), labels % 255)
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(3, "RGB"), (4, "RGBA"), (2, "LA")])
 def test_a_label_map_of_colours_is_refused_with_the_remedy(png, labels, channels, mode):
     with pytest.raises(DataError, match=f"the label has mode '{mode}'.*map its colours to indices"):
-        read_label(png(np.dstack([labels] * channels)), "a.png", 3)
+        read_indices(png(np.dstack([labels] * channels)), "a.png")
 
 
 @pytest.mark.parametrize("array", [np.zeros((2, 2), np.uint16), np.zeros((2, 2), bool)])
 def test_a_label_map_of_another_depth_is_refused(png, array):
     with pytest.raises(DataError, match="the label has mode"):
-        read_label(png(array), "a.png", 3)
+        read_indices(png(array), "a.png")
 
 
 def test_a_grey_label_map_of_2_bits_is_refused_since_pillow_would_spread_its_values(raw_png):
     with pytest.raises(DataError, match="greyscale with 2 bits; save it with 8 bits"):
-        read_label(raw_png(4, 1, depth=2, colour_type=0, rows=[b"\x1b"]), "a.png", 4)
+        read_indices(raw_png(4, 1, depth=2, colour_type=0, rows=[b"\x1b"]), "a.png")
 
 
 def test_a_lossy_label_map_is_refused(png, labels):
     with pytest.raises(DataError, match="labels must be PNG, not JPEG"):
-        read_label(png(labels, "JPEG"), "a.jpg", 3)
+        read_indices(png(labels, "JPEG"), "a.jpg")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -17,8 +17,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(names) or 'none'}."
 
 
-def enumerate_some(items: Iterable[object], limit: int = 5) -> str:
-    """Return the first `limit` items separated by commas, and how many more there are."""
+def enumerate_some(items: Iterable[object], limit: int = 5, separator: str = ", ") -> str:
+    """Return the first `limit` items with `separator` between them, and how many more there are."""
     texts = [str(item) for item in items]
-    shown = ", ".join(texts[:limit])
+    shown = separator.join(texts[:limit])
     return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"

@@ -112,6 +112,17 @@ def switch(value: object) -> bool:
     return value
 
 
+def one_of(*choices: str) -> Reader:
+    """Read one of the texts `choices`."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise DataError(f"must be one of {', '.join(choices)}, got {value!r}.")
+        return value
+
+    return read
+
+
 def text(value: object) -> str:
     """Read a string with at least one character that is not a space."""
     if not isinstance(value, str) or not value.strip():

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import DataError, enumerate_some
-from .sample import IGNORE_INDEX, Pixels
+from .errors import DataError
+from .sample import Pixels
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -29,23 +29,15 @@ def read_picture(content: bytes, where: str) -> Pixels:
     return channels_first(_upright_rgb(picture))
 
 
-def read_label(content: bytes, where: str, class_count: int) -> Pixels:
-    """Decode a label map to uint8 (H, W): values below `class_count`, and 255 where ignored.
+def read_indices(content: bytes, where: str) -> Pixels:
+    """Decode a label map to uint8 (H, W), the values as they are in the file.
 
-    It must be a PNG of one channel, greyscale with 8 bits or with a palette, whose indices are then the labels. Raises
+    It must be a PNG of one channel, greyscale with 8 bits or with a palette, whose indices are then the values. Raises
     DataError, beginning with `where`, for anything else, since converting would invent labels.
     """
     picture = _decode(content, where)
     _refuse_wrong_label_format(picture, content, where)
-    label = np.array(picture)
-    found = np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE_INDEX + 1))
-    outside = [int(value) for value in found if class_count <= value != IGNORE_INDEX]
-    if outside:
-        raise DataError(
-            f"{where}: label values {enumerate_some(outside)} are outside the {class_count} classes "
-            f"(0 to {class_count - 1}); name every class, or set those pixels to {IGNORE_INDEX} to ignore them."
-        )
-    return label
+    return np.array(picture)
 
 
 def read_file(file: Path) -> bytes:

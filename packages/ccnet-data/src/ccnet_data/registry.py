@@ -7,8 +7,9 @@ from .errors import DataError, nearest
 from .layouts.folder import Folder
 from .layouts.parquet import Parquet
 from .options import Fault, raise_faults, read_options
+from .replace import Replacing
 from .sample import SegmentationDataset
-from .source import Source
+from .source import REPLACE, Source
 from .synthetic import Beacon
 
 SOURCES: dict[str, type[Source]] = {"beacon": Beacon, "folder": Folder, "parquet": Parquet}
@@ -48,7 +49,9 @@ def load(name: str, split: str, **options: Any) -> SegmentationDataset:
     kind = source_named(name)
     raise_faults(_faults(kind, options, split), f"Cannot load {name!r}:")
     values, _ = read_options(kind, options)
-    return kind(**values).open(split)
+    source = kind(**values)
+    dataset = source.open(split)
+    return Replacing(dataset) if source.on_error == REPLACE else dataset
 
 
 def _faults(kind: type[Source], options: Mapping[str, object], split: str | None) -> list[Fault]:

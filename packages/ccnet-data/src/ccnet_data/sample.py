@@ -3,11 +3,11 @@
 A sample holds numpy arrays only, so any trainer can read it. Normalising is the model's business: pictures stay bytes.
 Whoever implements a dataset need not import this module; `ccnet_data.testing` says whether it conforms.
 
-Shape letters: H height, W width.
+Shape letters: T frames, H height, W width, N objects.
 """
 
 import operator
-from typing import Protocol, SupportsIndex, TypedDict
+from typing import NotRequired, Protocol, SupportsIndex, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,36 @@ Colour = tuple[int, int, int]
 class Sample(TypedDict):
     """One picture with its labels.
 
-    `image` is uint8 (3, H, W), RGB, 0-255. `label` is uint8 (H, W): a class index per pixel, 255 where ignored.
-    Both arrays are C-contiguous, writable and belong to the caller. `id` names the sample within its split.
+    `image` is uint8 (3, H, W), RGB, 0-255; that of a clip (T, 3, H, W). `label` is uint8 (H, W): a class index per
+    pixel, 255 where ignored; that of a clip belongs to its last frame. Arrays are C-contiguous, writable and belong to
+    the caller. `id` names the sample within its split.
+
+    `warp`, float64 (2, 3), and `original_size`, (height, width), are there where the sample was warped: the matrix
+    takes (x, y, 1), the centre of a pixel of the original picture, to that of the warped one. `replaces` is there where
+    the sample stands in for a damaged one, and holds the error.
     """
 
     image: Pixels
     label: Pixels
+    id: str
+    warp: NotRequired[NDArray[np.float64]]
+    original_size: NotRequired[tuple[int, int]]
+    replaces: NotRequired[str]
+
+
+class Instances(TypedDict):
+    """One picture with its objects, of a dataset whose task is "instances".
+
+    `image` is uint8 (3, H, W), RGB, 0-255. `boxes` is float32 (N, 4): left, top, right, bottom in pixels. `masks` is
+    bool (N, H, W). `classes` is int64 (N,), positions in the dataset's `classes`. `crowd` is bool (N,): regions of many
+    objects, which count as background in no loss and in no score.
+    """
+
+    image: Pixels
+    boxes: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+    classes: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
     id: str
 
 
@@ -47,7 +71,7 @@ class SegmentationDataset(Protocol):
 
     @property
     def task(self) -> str:
-        """What the labels mean: "segmentation"."""
+        """What a sample is: "segmentation", "video" for clips with the label of their last frame, or "instances"."""
         ...
 
     @property

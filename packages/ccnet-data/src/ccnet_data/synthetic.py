@@ -39,6 +39,10 @@ class Beacon(Source):
     size: Annotated[int, Option(whole_number(SMALLEST, LARGEST), "height and width in pixels")] = 64
     seed: Annotated[int, Option(whole_number(0, 2**32 - 1), "another seed gives other pictures")] = 0
 
+    def splits(self) -> tuple[str, ...]:
+        """Return "train" and "val"."""
+        return tuple(SPLITS)
+
     def faults(self, split: str | None) -> list[Fault]:
         """Return the fault of an unknown split; everything else is right once the options are."""
         return [] if split is None else faults_of(split=lambda: _split_number(split))

@@ -91,18 +91,18 @@ def test_an_empty_split_says_what_is_there(make_folder):
 def test_pictures_and_labels_without_a_partner_are_named(make_folder):
     root = make_folder(["a", "b", "c"])
     (root / "labels" / "b.png").unlink()
-    with pytest.raises(DataError, match=r"b\.png have no label of the same name"):
+    with pytest.raises(DataError, match=r"b\.png: has no label of the same name"):
         load("folder", split="train", root=root, classes=CLASSES)
     (root / "images" / "b.png").unlink()
     (root / "images" / "c.png").unlink()
-    with pytest.raises(DataError, match=r"c\.png have no picture of the same name"):
+    with pytest.raises(DataError, match=r"labels/c\.png: has no picture of the same name"):
         load("folder", split="train", root=root, classes=CLASSES)
 
 
 def test_two_pictures_of_one_name_are_refused(make_folder):
     root = make_folder(["a"])
     (root / "images" / "a.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"a\.jpg and a\.png share a name"):
+    with pytest.raises(DataError, match=r"images/a\.(jpg|png): another file has the same name"):
         load("folder", split="train", root=root, classes=CLASSES)
 
 
@@ -120,4 +120,4 @@ def test_check_looks_at_every_split(make_folder):
     assert check("folder", options) == []
     (root / "labels" / "val" / "b.png").unlink()
     (fault,) = check("folder", options)
-    assert "b.png have no label" in fault
+    assert "b.png: has no label" in fault

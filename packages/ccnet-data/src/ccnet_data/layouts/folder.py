@@ -4,19 +4,21 @@ ROOT/images/a.jpg goes with ROOT/labels/a.png. With splits, ROOT/images/train/a.
 """
 
 import unicodedata
-from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 from ..classes import ClassesOption, PaletteOption, resolve
 from ..errors import DataError, enumerate_some, nearest
+from ..labels import ClassLabels
 from ..options import Fault, Option, path
 from ..pictures import PICTURE_SUFFIXES
 from ..source import Source, faults_of
-from .pairs import Pair, PairDataset
+from .pairs import Listing, Names, PairDataset, match, refuse
+from .tree import found_in, list_files, list_folders, require_folder
 
 IMAGES, LABELS = "images", "labels"
+EXPECTED = f"root must hold {IMAGES}/ and {LABELS}/"
 FLAT_SPLIT = "train"
 """The one split of a root without split folders. Another name would give the same pictures for training and testing."""
 
@@ -29,20 +31,33 @@ class Folder(Source):
     classes: ClassesOption = None
     palette: PaletteOption = None
 
+    def splits(self) -> tuple[str, ...]:
+        """Return the sub-folders of images/, or "train" when pictures lie there directly."""
+        return tuple(list_splits(self._given_root()))
+
     def faults(self, split: str | None) -> list[Fault]:
         """Return the faults of the class names and of the folders; files are paired but not opened."""
 
         def pair_up() -> None:
             root = self._given_root()
             for each in list_splits(root) if split is None else [split]:
-                list_pairs(root, each)
+                refuse(list_pairs(root, each).faults)
 
         return faults_of(classes=lambda: resolve(self.classes, self.palette, self.root), root=pair_up)
 
     def open(self, split: str) -> PairDataset:
         """Pair the files of `split`, in the order of their names."""
+        dataset, faults = self.partial(split)
+        refuse(faults)
+        return dataset
+
+    def partial(self, split: str) -> tuple[PairDataset, tuple[str, ...]]:
+        """Pair the files of `split` as far as they have partners."""
         classes, palette = resolve(self.classes, self.palette, self.root)
-        return PairDataset(pairs=list_pairs(self._given_root(), split), classes=classes, palette=palette)
+        listing = list_pairs(self._given_root(), split)
+        read_label = ClassLabels(count=len(classes))
+        dataset = PairDataset(pairs=listing.pairs, classes=classes, palette=palette, read_label=read_label)
+        return dataset, listing.faults
 
     def _given_root(self) -> Path:
         if self.root is None:
@@ -52,9 +67,9 @@ class Folder(Source):
 
 def list_splits(root: Path) -> list[str]:
     """Return the names of the sub-folders of `root`/images, or ["train"] when pictures lie there directly."""
-    images = _require_folder(root / IMAGES)
-    splits = sorted(entry.name for entry in images.iterdir() if entry.is_dir() and not _hidden(entry))
-    if splits and _files(images, PICTURE_SUFFIXES):
+    images = require_folder(root / IMAGES, EXPECTED)
+    splits = list_folders(images)
+    if splits and list_files(images, PICTURE_SUFFIXES):
         raise DataError(
             f"{images}: holds pictures beside the sub-folders {enumerate_some(splits)}; "
             "move every picture into the folder of its split."
@@ -62,16 +77,18 @@ def list_splits(root: Path) -> list[str]:
     return splits or [FLAT_SPLIT]
 
 
-def list_pairs(root: Path, split: str) -> tuple[Pair, ...]:
-    """Return the pairs of `split` by name. Raises DataError when a picture or a label is alone, or there are none."""
+def list_pairs(root: Path, split: str) -> Listing:
+    """Return the pairs of `split` by name. Raises DataError when folders are missing or hold no pictures."""
     images, labels = _split_folders(root, split)
-    pictures = _by_stem(images, PICTURE_SUFFIXES)
-    maps = _by_stem(labels, (".png",))
+    pictures = Names(images, list_files(images, PICTURE_SUFFIXES), _stem)
     if not pictures:
-        raise DataError(f"{images}: holds no pictures ({', '.join(PICTURE_SUFFIXES)}); {_found(images)}.")
-    _require_partners(pictures, maps, f"have no label of the same name in {labels}", "add it as a PNG")
-    _require_partners(maps, pictures, f"have no picture of the same name in {images}", "add it, or remove the label")
-    return tuple(Pair(id=file.stem, picture=file, label=maps[stem]) for stem, file in sorted(pictures.items()))
+        raise DataError(f"{images}: holds no pictures ({', '.join(PICTURE_SUFFIXES)}); {found_in(images)}.")
+    return match(pictures, Names(labels, list_files(labels, (".png",)), _stem))
+
+
+def _stem(name: str) -> str:
+    """Return the name without its ending; composed and decomposed Unicode spell the same name."""
+    return unicodedata.normalize("NFC", PurePath(name).stem)
 
 
 def _split_folders(root: Path, split: str) -> tuple[Path, Path]:
@@ -80,44 +97,4 @@ def _split_folders(root: Path, split: str) -> tuple[Path, Path]:
         flat = f" Without sub-folders in {root / IMAGES} there is one split." if splits == [FLAT_SPLIT] else ""
         raise DataError(f"{root / IMAGES}: there is no split {split!r}.{nearest(str(split), splits)}{flat}")
     inside = split if (root / IMAGES / split).is_dir() else ""
-    return root / IMAGES / inside, _require_folder(root / LABELS / inside)
-
-
-def _require_folder(folder: Path) -> Path:
-    if folder.is_dir():
-        return folder
-    present = next(parent for parent in folder.parents if parent.is_dir())
-    raise DataError(
-        f"{folder}: there is no such folder; root must hold {IMAGES}/ and {LABELS}/. In {present}, {_found(present)}."
-    )
-
-
-def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """Return the files of `folder` by stem; composed and decomposed Unicode spell the same name."""
-    files: dict[str, Path] = {}
-    for file in _files(folder, suffixes):
-        stem = unicodedata.normalize("NFC", file.stem)
-        if stem in files:
-            raise DataError(f"{folder}: {files[stem].name} and {file.name} share a name; rename or remove one.")
-        files[stem] = file
-    return files
-
-
-def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    named = (file for file in folder.iterdir() if file.suffix.lower() in suffixes and not _hidden(file))
-    return sorted(file for file in named if file.is_file())
-
-
-def _hidden(entry: Path) -> bool:
-    return entry.name.startswith(".")
-
-
-def _require_partners(files: dict[str, Path], partners: Collection[str], lack: str, remedy: str) -> None:
-    alone = sorted(file.name for stem, file in files.items() if stem not in partners)
-    if alone:
-        raise DataError(f"{enumerate_some(alone)} {lack}; {remedy}.")
-
-
-def _found(folder: Path) -> str:
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
-    return f"found {enumerate_some(names)}" if names else "found nothing"
+    return root / IMAGES / inside, require_folder(root / LABELS / inside, EXPECTED)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, SupportsIndex
 
 from ..classes import ClassesOption, PaletteOption, resolve
 from ..errors import DataError, enumerate_some, nearest
+from ..labels import ClassLabels
 from ..options import Fault, Option, one_or_several, path, text
-from ..pictures import read_label, read_picture, require_same_size
+from ..pictures import read_picture, require_same_size
 from ..sample import API_VERSION, IGNORE_INDEX, Colour, Sample, position
 from ..source import Source, faults_of
 from .table import picture_column, read_rows, undecoded
@@ -36,6 +37,10 @@ class Parquet(Source):
     palette: PaletteOption = None
     image_column: Annotated[str | None, Option(text, f"found if not given: {', '.join(IMAGE_COLUMNS)}")] = None
     label_column: Annotated[str | None, Option(text, f"found if not given: {', '.join(LABEL_COLUMNS)}")] = None
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the stems of the parquet files in root; files= are one split, "train"."""
+        return ("train",) if self.files is not None else tuple(file.stem for file in self._files(None))
 
     def faults(self, split: str | None) -> list[Fault]:
         """Return the faults of the class names and of the files; columns and pictures are read on opening."""
@@ -106,7 +111,7 @@ class ParquetDataset:
         where = f"{self.where}, row {number}"
         image_place, label_place = f"{where}, column {self.image_column!r}", f"{where}, column {self.label_column!r}"
         image = read_picture(_content(row[self.image_column], image_place), image_place)
-        label = read_label(_content(row[self.label_column], label_place), label_place, len(self.classes))
+        label = ClassLabels(count=len(self.classes))(_content(row[self.label_column], label_place), label_place)
         require_same_size(image, label, where)
         name = None if self.id_column is None else row[self.id_column]
         return {"image": image, "label": label, "id": f"{number:06d}" if name is None else str(name)}

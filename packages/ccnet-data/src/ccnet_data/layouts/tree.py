@@ -1,0 +1,40 @@
+"""Looking at folders: what is there, and what to say of what is not."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from ..errors import DataError, enumerate_some
+
+
+def require_folder(folder: Path, expected: str) -> Path:
+    """Return `folder`. Raises DataError, with `expected` and what was found, if it is not there or cannot be read."""
+    if folder.is_dir():
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise DataError(f"{folder}: may not be read; check its permissions.")
+        return folder
+    present = next(parent for parent in folder.parents if parent.is_dir())
+    raise DataError(f"{folder}: there is no such folder; {expected}. In {present}, {found_in(present)}.")
+
+
+def found_in(folder: Path) -> str:
+    """Return "found a/, b.txt and 3 more", or "found nothing"."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    return f"found {enumerate_some(names)}" if names else "found nothing"
+
+
+def list_files(folder: Path, endings: Collection[str]) -> list[str]:
+    """Return the names of the files in `folder` that end in one of `endings`, in any case, and are not hidden."""
+    wanted = tuple(ending.lower() for ending in endings)
+    with os.scandir(folder) as entries:
+        return [
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(wanted) and not entry.name.startswith(".") and entry.is_file()
+        ]
+
+
+def list_folders(folder: Path) -> list[str]:
+    """Return the names of the folders in `folder` that are not hidden, in order."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
