@@ -4,10 +4,12 @@ The order and the rules are those of the mmsegmentation 1.2.2 models. Each step 
 drawn; only `TrainAugment` and `draw_crop` hold the generator. Sizes are (height, width), but scales (width, height).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import DataError
@@ -59,11 +61,13 @@ class TrainAugment(Options):
     ] = ()
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Return a new sample of size `crop`; `sample` stays as it is. The generator is the only source of chance."""
+        """Return a new sample of size `crop`; `sample` stays as it is. The generator is the only source of chance.
+
+        All frames of a clip get the same changes.
+        """
         size = self._target(sample["label"].shape, rng)
-        label = resize_label(sample["label"], size)
-        area = draw_crop(label, self.crop, self.max_class_share, rng)
-        image, label = resize_crop(sample["image"], size, area), label[area].copy()
+        area, label = draw_crop(sample["label"], size, self.crop, self.max_class_share, rng)
+        image = resize_crop(sample["image"], size, area)
         if rng.random() < self.flip:
             image, label = mirror(image, label, self.flip_pairs)
         if self.photometric:
@@ -85,39 +89,60 @@ def scaled_size(size: Size, base_scale: Size, factor: float) -> Size:
     return max(1, int(size[0] * fit + 0.5)), max(1, int(size[1] * fit + 0.5))
 
 
-def resize_label(label: Pixels, size: Size) -> Pixels:
-    """Resize (H, W) to `size` with Pillow's NEAREST, so that no new label arises."""
-    if label.shape == size:
-        return label
-    return np.array(Image.fromarray(label).resize((size[1], size[0]), Image.Resampling.NEAREST))
+def resize_label(label: Pixels, size: Size, area: Area) -> Pixels:
+    """Return `area` of (H, W) resized to `size`, as (h, w): each pixel is the one that its centre falls on."""
+    rows, columns = (
+        _nearest(extent, wanted, part) for extent, wanted, part in zip(label.shape, size, area, strict=True)
+    )
+    return label[rows].take(columns, axis=1)
+
+
+def _nearest(extent: int, wanted: int, part: slice) -> NDArray[np.intp]:
+    """Return floor((i + 0.5) * extent / wanted) for every i of `part`, in whole numbers."""
+    return (2 * np.arange(part.start, part.stop) + 2) * extent // (2 * wanted)
 
 
 def resize_crop(image: Pixels, size: Size, area: Area) -> Pixels:
-    """Return `area` of (3, H, W) resized to `size` with Pillow's BILINEAR, which averages when it shrinks.
+    """Return `area` of (..., 3, H, W) resized to `size` by bilinear interpolation, rounded down.
 
-    Only the area is computed. For 2048x1024 pictures and a 512x1024 crop that takes 1.4 times less time than resizing
-    the whole at factor 0.77 and 9 times less at factor 2; values differ by rounding, at most by 1.
+    Only the area is computed, and it has the same bits as that area of the whole. As in OpenCV, four pixels are mixed
+    whatever the size: values are at most 1 from OpenCV's, which rounds to the nearest.
     """
+    if image.ndim == 4:
+        return np.stack([resize_crop(frame, size, area) for frame in image])
     if image.shape[1:] == size:
         return image[:, *area].copy()
+    (vertical, top, bottom), (horizontal, left, right) = map(_steps, image.shape[1:], size, area)
     rows, columns = area
-    vertical, horizontal = image.shape[1] / size[0], image.shape[2] / size[1]
-    box = (columns.start * horizontal, rows.start * vertical, columns.stop * horizontal, rows.stop * vertical)
+    matrix = (horizontal, 0, horizontal * columns.start - left, 0, vertical, vertical * rows.start - top)
     extent = (columns.stop - columns.start, rows.stop - rows.start)
-    return channels_first(channels_last(image).resize(extent, Image.Resampling.BILINEAR, box=box))
+    needed = channels_last(image[:, top:bottom, left:right])
+    return channels_first(needed.transform(extent, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
 
 
-def draw_crop(label: Pixels, crop: Size, max_class_share: float, rng: np.random.Generator) -> Area:
-    """Draw a window of at most `crop` in `label`, again up to 10 times while its classes are not mixed.
+def _steps(extent: int, wanted: int, part: slice) -> tuple[float, int, int]:
+    """Return extent / wanted, and from where to where `part` of an axis resized from `extent` to `wanted` looks.
 
-    The last draw is taken as it comes.
+    The step is rounded down to 30 binary places. Its product with any pixel's place is then exact in float64, so that
+    where a crop begins changes no bit, and no place lies beyond the picture.
     """
-    area = _window(label.shape, crop, rng)
-    for _ in range(CROP_REDRAWS):
-        if max_class_share == 1 or is_mixed(label[area], max_class_share):
+    step = math.floor(extent / wanted * 2**30) / 2**30
+    return step, max(0, int(step * part.start) - 1), min(extent, int(step * part.stop) + 2)
+
+
+def draw_crop(
+    label: Pixels, size: Size, crop: Size, max_class_share: float, rng: np.random.Generator
+) -> tuple[Area, Pixels]:
+    """Draw a window of at most `crop` in `label` resized to `size`, up to 10 times again while classes are not mixed.
+
+    The last draw is taken as it comes. Returns the window, in pixels of the resized label, and what it shows.
+    """
+    for _ in range(1 + CROP_REDRAWS):
+        area = _window(size, crop, rng)
+        shown = resize_label(label, size, area)
+        if max_class_share == 1 or is_mixed(shown, max_class_share):
             break
-        area = _window(label.shape, crop, rng)
-    return area
+    return area, shown
 
 
 def is_mixed(label: Pixels, max_class_share: float) -> bool:
@@ -127,27 +152,27 @@ def is_mixed(label: Pixels, max_class_share: float) -> bool:
 
 
 def mirror(image: Pixels, label: Pixels, flip_pairs: tuple[tuple[int, int], ...]) -> tuple[Pixels, Pixels]:
-    """Mirror left and right, and swap the two classes of each pair."""
+    """Mirror (..., 3, H, W) and (H, W) left and right, and swap the two classes of each pair."""
     swapped = np.arange(256, dtype=np.uint8)
     for one, other in flip_pairs:
         swapped[[one, other]] = other, one
-    return np.ascontiguousarray(image[:, :, ::-1]), swapped[label[:, ::-1]]
+    return np.ascontiguousarray(image[..., ::-1]), swapped[label[:, ::-1]]
 
 
 def pad(image: Pixels, label: Pixels, crop: Size, fill: Colour) -> tuple[Pixels, Pixels]:
-    """Extend to `crop` on the right and below: the picture with the colour `fill`, the label with 255."""
+    """Extend (..., 3, H, W) and (H, W) to `crop` on the right and below, with the colour `fill` and with 255."""
     height, width = label.shape
     if (height, width) == crop:
         return image, label
-    padded = np.empty((3, *crop), np.uint8)
+    padded = np.empty((*image.shape[:-2], *crop), np.uint8)
     padded[:] = np.array(fill, np.uint8)[:, None, None]
-    padded[:, :height, :width] = image
+    padded[..., :height, :width] = image
     padded_label = np.full(crop, IGNORE_INDEX, np.uint8)
     padded_label[:height, :width] = label
     return padded, padded_label
 
 
-def _window(size: tuple[int, ...], crop: Size, rng: np.random.Generator) -> Area:
+def _window(size: Size, crop: Size, rng: np.random.Generator) -> Area:
     """Draw where a crop lies; along an axis shorter than the crop it is the whole axis."""
     rows, columns = (_interval(extent, wanted, rng) for extent, wanted in zip(size, crop, strict=True))
     return rows, columns

@@ -17,11 +17,15 @@ HUE_DEGREES = 36.0
 
 
 def distort(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Return `image`, uint8 (3, H, W), with each distortion applied with probability 0.5.
+    """Return `image`, uint8 (..., 3, H, W), with each distortion applied with probability 0.5, alike to all frames.
 
     In order: brightness +-32, contrast 0.5-1.5, saturation 0.5-1.5, hue +-36 degrees; contrast moves to the end with
     probability 0.5. All are drawn uniformly. Source: mmsegmentation 1.2.2, PhotoMetricDistortion.
     """
+    if image.ndim == 4:
+        # No pixel knows its neighbours here, so the frames of a clip are one tall picture.
+        tall = distort(image.swapaxes(0, 1).reshape(3, -1, image.shape[3]), rng)
+        return np.ascontiguousarray(tall.reshape(3, -1, *image.shape[2:]).swapaxes(0, 1))
     colours = image.astype(np.float32)
     contrast_first = _heads(rng)
     if _heads(rng):
