@@ -4,7 +4,6 @@ import pytest
 
 from ccnet_train import TrainError, datasets
 from ccnet_train.datasets import check_data, find_provider, load_augmentation, load_split
-from ccnet_train.recipe import DataSection
 
 
 @pytest.fixture
@@ -90,11 +89,31 @@ def test_an_empty_split_is_refused(squares):
 
 def test_an_error_of_the_augmentation_names_the_sample(squares):
     data = squares().data
-    augment = load_augmentation(data, {"flip": 0.5, "smallest": 64})
+    train = load_split(data, "train")
+    augment = load_augmentation(data, {"flip": 0.5, "smallest": 64}, train)
     with pytest.raises(TrainError, match="augment, sample 'train-0': the picture is too small; lower"):
-        augment(load_split(data, "train")[0], None)
+        augment(train[0], None)
 
 
 def test_a_wrong_augmentation_is_refused(squares):
+    data = squares().data
     with pytest.raises(TrainError, match="augment: unknown key"):
-        load_augmentation(DataSection(name="squares"), {"flop": 1})
+        load_augmentation(data, {"flop": 1}, load_split(data, "train"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (None, None),
+        ({"flip": 1}, {"flip": 1, "flip_pairs": ((1, 2),)}),
+        ({"flip": 1, "flip_pairs": []}, {"flip": 1, "flip_pairs": []}),
+    ],
+)
+def test_classes_that_a_mirror_image_swaps_reach_the_augmentation(squares, monkeypatch, spec, expected):
+    data = squares().data
+    provider = find_provider("squares")
+    monkeypatch.setattr(type(provider), "augmentation", lambda self, spec: seen.append(spec))
+    monkeypatch.setattr("fake_data.Squares.flip_pairs", ((1, 2),))
+    seen = []
+    load_augmentation(data, spec, load_split(data, "train"))
+    assert seen == [expected]

@@ -51,6 +51,17 @@ def test_the_lines_of_metrics_have_exactly_the_promised_keys(squares, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damaged_samples_that_were_replaced_are_counted_and_said(squares, tmp_path, workers, capsys):
+    recipe = squares(
+        "train.iterations=9", "log.every=3", "data.train.replaced=7", f"data.workers={workers}", "augment=null"
+    )
+    fit(recipe)
+    counts = [line.get("replaced") for line in records(tmp_path / "run") if "loss" in line]
+    assert counts == [1, 1, 1]  # 4 pictures a step: every 3 steps each of the 12 pictures comes once
+    assert "step 3: 1 damaged samples replaced, among them: 7.png: not a readable picture\n" in capsys.readouterr().out
+
+
 def test_a_run_killed_and_started_again_equals_one_that_was_not(squares, command, tmp_path):
     paths = {}
     for name in ("whole", "killed"):

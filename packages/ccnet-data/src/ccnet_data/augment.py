@@ -73,7 +73,7 @@ class TrainAugment(Options):
         if self.photometric:
             image = distort(image, rng)
         image, label = pad(image, label, self.crop, self.fill)
-        return {"image": image, "label": label, "id": sample["id"]}
+        return {**sample, "image": image, "label": label}
 
     def _target(self, size: tuple[int, ...], rng: np.random.Generator) -> Size:
         height, width = size

@@ -5,7 +5,7 @@ An entry point of the group `ccnet.datasets` gives a provider. This module is th
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
@@ -22,11 +22,15 @@ INSTALL = 'python -m pip install --upgrade "ccnet-train[data]"'
 
 
 class Sample(TypedDict):
-    """`image` (3, H, W) uint8 RGB 0-255, `label` (H, W) uint8 with 255 for no class, `id` for messages."""
+    """`image` (3, H, W) uint8 RGB 0-255, `label` (H, W) uint8 with 255 for no class, `id` for messages.
+
+    `replaces` is the error of the damaged sample that this one stands in for.
+    """
 
     image: np.ndarray
     label: np.ndarray
     id: str
+    replaces: NotRequired[str]
 
 
 Augmentation = Callable[[Sample, np.random.Generator], Sample]
@@ -34,11 +38,15 @@ Augmentation = Callable[[Sample, np.random.Generator], Sample]
 
 
 class SampleDataset(Protocol):
-    """One split of a dataset. `classes` and `palette` (red, green, blue) have one entry per class."""
+    """One split of a dataset. `classes` and `palette` (red, green, blue) have one entry per class.
+
+    `flip_pairs` are the classes that a mirror image swaps, such as left and right arm.
+    """
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore_index: int
+    flip_pairs: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int: ...
 
@@ -113,8 +121,13 @@ def check_data(data: DataSection) -> None:
         raise TrainError(f"dataset {data.name!r}: {faults} (The recipe's keys: data.root, data.options.)")
 
 
-def load_augmentation(data: DataSection, spec: Mapping[str, Any] | None) -> Augmentation:
-    """Return the augmentation that `spec` describes. Raises TrainError with the provider's remedy, also when used."""
+def load_augmentation(data: DataSection, spec: Mapping[str, Any] | None, dataset: SampleDataset) -> Augmentation:
+    """Return the augmentation that `spec` describes for `dataset`, whose `flip_pairs` go along unless it names others.
+
+    Raises TrainError with the provider's remedy, also when used.
+    """
+    if spec is not None and dataset.flip_pairs:
+        spec = {"flip_pairs": dataset.flip_pairs, **spec}
     try:
         return _Augment(find_provider(data.name).augmentation(spec))
     except ValueError as error:
@@ -133,6 +146,7 @@ class _Split:
     def __init__(self, dataset: SampleDataset, where: str) -> None:
         self.dataset, self.where = dataset, where
         self.classes, self.palette, self.ignore_index = dataset.classes, dataset.palette, dataset.ignore_index
+        self.flip_pairs = dataset.flip_pairs
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -7,7 +7,10 @@ from ccnet_core import files
 from ccnet_train.errors import TrainError
 
 Record = dict[str, float]
-"""`step`, `loss`, `lr` of a logged step, or `step`, `miou`, `macc`, `aacc` of an evaluation."""
+"""`step`, `loss`, `lr` of a logged step, or `step`, `miou`, `macc`, `aacc` of an evaluation.
+
+A logged step also has `replaced`, the number of damaged samples since the one before, if there were any.
+"""
 
 
 class History:

@@ -99,6 +99,7 @@ def _iterate(run: Run, step: int, batch: Batch) -> None:
     """Take the step that ends at `step`, then log, evaluate and save if it is time for it."""
     recipe = run.recipe
     loss = _step(run, step - 1, batch)
+    run.replaced.extend(batch.replaced)
     run.progress.advance()
     log, evaluates, saves = (
         _due(step, part.every, recipe) for part in (recipe.log, recipe.evaluate, recipe.checkpoint)
@@ -165,8 +166,19 @@ def _finite(run: Run, step: int, loss: Tensor) -> float:
 
 def _log(run: Run, step: int, loss: float) -> None:
     lr = _lr(run.recipe, step - 1)
-    _record(run, step, "train", loss=loss, lr=lr)
+    _record(run, step, "train", loss=loss, lr=lr, **_replaced(run, step))
     run.progress.losses(loss, lr)
+
+
+def _replaced(run: Run, step: int) -> dict[str, float]:
+    """Say and return how many damaged samples of all processes were replaced since the last logged step, if any."""
+    count = int(sum_over_processes(torch.tensor([len(run.replaced)]), run.accelerator))
+    if count == 0:
+        return {}
+    first = f", among them: {run.replaced[0]}" if run.replaced else ""
+    run.progress.say(f"step {step}: {count} damaged samples replaced{first}")
+    run.replaced.clear()
+    return {"replaced": count}
 
 
 def _evaluate(run: Run, step: int, target: Path) -> None:

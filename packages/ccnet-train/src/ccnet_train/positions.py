@@ -19,11 +19,15 @@ from ccnet_train.randomness import Purpose, generator
 
 
 class Batch(NamedTuple):
-    """`images` (B, 3, H, W) uint8 RGB, `labels` (B, H, W) uint8, and one id per picture."""
+    """`images` (B, 3, H, W) uint8 RGB, `labels` (B, H, W) uint8, and one id per picture.
+
+    `replaced` has the error of each damaged sample that another one stands in for.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     ids: tuple[str, ...]
+    replaced: tuple[str, ...]
 
 
 @functools.lru_cache(maxsize=2)
@@ -94,6 +98,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         images=torch.from_numpy(np.stack([sample["image"] for sample in samples])),
         labels=torch.from_numpy(np.stack([sample["label"] for sample in samples])),
         ids=tuple(sample["id"] for sample in samples),
+        replaced=tuple(sample["replaces"] for sample in samples if "replaces" in sample),
     )
 
 

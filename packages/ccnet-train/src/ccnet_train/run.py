@@ -1,7 +1,7 @@
 """The parts of a run, built from a recipe: first what reads only, then what trains."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -32,7 +32,10 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything a step, an evaluation or a checkpoint needs. `model` is what accelerate made of `network`."""
+    """Everything a step, an evaluation or a checkpoint needs. `model` is what accelerate made of `network`.
+
+    `replaced` collects the errors of damaged samples since the last logged step.
+    """
 
     parts: Parts
     start: int
@@ -44,6 +47,7 @@ class Run:
     criterion: ccnet.CrossEntropy
     history: History
     progress: Progress
+    replaced: list[str] = field(default_factory=list)
 
     @property
     def recipe(self) -> Recipe:
@@ -58,8 +62,8 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
     """
     share = images_per_process(recipe.train.images_per_step, processes)
     check_data(recipe.data)
-    augment = load_augmentation(recipe.data, recipe.augment)
     train, val = load_split(recipe.data, "train"), load_split(recipe.data, "val")
+    augment = load_augmentation(recipe.data, recipe.augment, train)
     check_class_weights(recipe.loss, train)
     samples = PositionDataset(train, augment, recipe.seed)
     for first in (samples, val):

@@ -17,9 +17,11 @@ class Squares:
     classes = ("ground", "red", "green")
     palette = ((20, 20, 20), (220, 40, 40), (40, 220, 40))
     ignore_index = 255
+    flip_pairs = ()
 
-    def __init__(self, split, length=12, size=32, seen=None, broken=None):
-        self.split, self.length, self.size, self.seen, self.broken = split, length, size, seen, broken
+    def __init__(self, split, length=12, size=32, seen=None, broken=None, replaced=None):
+        self.split, self.length, self.size, self.seen = split, length, size, seen
+        self.broken, self.replaced = broken, replaced
 
     def __len__(self):
         return self.length
@@ -30,6 +32,8 @@ class Squares:
         self._note(index)
         if index == self.broken:
             raise ValueError(f"{index}.png: not a readable picture; fetch or export it again.")
+        if index == self.replaced:
+            return {**self[(index + 1) % self.length], "replaces": f"{index}.png: not a readable picture"}
         rng = np.random.default_rng((self.split == "val", index))
         label = np.zeros((self.size, self.size), np.uint8)
         for name in (1, 2):
@@ -60,9 +64,8 @@ class Provider:
         return ("squares",)
 
     def check(self, name, options):
-        return [
-            f"Unknown option {key!r}." for key in options if key not in ("length", "size", "seen", "broken", "root")
-        ]
+        known = ("length", "size", "seen", "broken", "replaced", "root")
+        return [f"Unknown option {key!r}." for key in options if key not in known]
 
     def load(self, name, split, **options):
         if options.pop("root", None) == "missing":
