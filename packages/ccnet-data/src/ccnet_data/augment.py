@@ -99,7 +99,7 @@ def resize_label(label: Pixels, size: Size, area: Area) -> Pixels:
 
 def _nearest(extent: int, wanted: int, part: slice) -> NDArray[np.intp]:
     """Return floor((i + 0.5) * extent / wanted) for every i of `part`, in whole numbers."""
-    return (2 * np.arange(part.start, part.stop) + 2) * extent // (2 * wanted)
+    return (2 * np.arange(part.start, part.stop) + 1) * extent // (2 * wanted)
 
 
 def resize_crop(image: Pixels, size: Size, area: Area) -> Pixels:
