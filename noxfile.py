@@ -155,12 +155,14 @@ def cost(session: nox.Session) -> None:
 
 
 @nox.session
-def peers(session: nox.Session) -> None:
-    """Core beside mmsegmentation itself: settings, inference, losses and training steps on the same weights."""
-    install(session, *sources(["core"]), *PYTEST)
+@nox.parametrize("room", ["core", "data"], ids=["core", "data"])
+def peers(session: nox.Session, room: str) -> None:
+    """Beside mmsegmentation itself: core's answers, losses and training steps; data's augmentation."""
+    install(session, *sources(["core", "data"]), *PYTEST)
     install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
-    # The warnings are theirs; prepended, a test finds the module beside it.
-    session.run("pytest", "-W", "ignore", "--import-mode=prepend", PEERS, *session.posargs)
+    # The warnings are theirs; prepended, a test finds the module beside it. Both rooms find core's.
+    command = ["pytest", "-W", "ignore", "--import-mode=prepend", f"packages/ccnet-{room}/peers", *session.posargs]
+    session.run(*command, env={"PYTHONPATH": PEERS})
 
 
 @nox.session

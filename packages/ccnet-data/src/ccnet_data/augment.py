@@ -41,7 +41,7 @@ class TrainAugment(Options):
 
     `crop` is (height, width) in pixels, the size of every result. `base_scale` is (width, height): pictures are fitted
     into it, ratio kept and whichever way they lie, times a factor drawn from `ratio`; None means the picture's own
-    size. A crop in which one class has more than `max_class_share` of the pixels that count, or that has fewer than two
+    size. A crop in which one class has `max_class_share` or more of the pixels that count, or that has fewer than two
     classes, is drawn again, up to 10 times; a share of 1 turns this off. `flip` is the probability of a mirror image,
     in which the classes of `flip_pairs` change places. `fill` is the RGB colour, 0-255, around pictures smaller than
     the crop, where the label is 255. Raises DataError with all faults of the arguments.
@@ -52,7 +52,7 @@ class TrainAugment(Options):
         Size | None, Option(several(_SIDE, count=2), "width and height that the factors refer to")
     ] = None
     ratio: Annotated[tuple[float, float], Option(read_ratio, "least and largest resize factor")] = (0.5, 2.0)
-    max_class_share: Annotated[float, Option(number(0, 1), "crops with more of one class are drawn again")] = 0.75
+    max_class_share: Annotated[float, Option(number(0, 1), "crops with as much of one class are drawn again")] = 0.75
     flip: Annotated[float, Option(number(0, 1), "probability of a mirror image")] = 0.5
     photometric: Annotated[bool, Option(switch, "whether colours are distorted")] = True
     fill: Annotated[Colour, Option(several(whole_number(0, 255), count=3), "colour of padding")] = (124, 116, 104)
@@ -83,9 +83,11 @@ class TrainAugment(Options):
 def scaled_size(size: Size, base_scale: Size, factor: float) -> Size:
     """Return the size that fits `size` into `base_scale` times `factor`, ratio kept, at least 1 x 1.
 
-    The longer side is held against the longer of `base_scale`, the shorter against the shorter (mmcv, rescale_size).
+    The longer side is held against the longer of `base_scale`, the shorter against the shorter. The scaled base is cut
+    to whole pixels (mmcv 2.1.0, RandomResize and rescale_size).
     """
-    fit = factor * min(max(base_scale) / max(size), min(base_scale) / min(size))
+    longer, shorter = (max(1, int(edge * factor)) for edge in (max(base_scale), min(base_scale)))
+    fit = min(longer / max(size), shorter / min(size))
     return max(1, int(size[0] * fit + 0.5)), max(1, int(size[1] * fit + 0.5))
 
 
@@ -146,9 +148,9 @@ def draw_crop(
 
 
 def is_mixed(label: Pixels, max_class_share: float) -> bool:
-    """Return whether `label` has two classes or more, none with above `max_class_share` of the pixels that count."""
+    """Return whether `label` has two classes or more, all below `max_class_share` of the pixels that count."""
     counts = np.bincount(label.ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
-    return bool(np.count_nonzero(counts) >= 2 and counts.max() <= max_class_share * counts.sum())
+    return bool(np.count_nonzero(counts) >= 2 and counts.max() < max_class_share * counts.sum())
 
 
 def mirror(image: Pixels, label: Pixels, flip_pairs: tuple[tuple[int, int], ...]) -> tuple[Pixels, Pixels]:
