@@ -139,11 +139,15 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 
 
 @nox.session
-@nox.parametrize("room", ["core", "kernels"], ids=["core", "kernels"])
+@nox.parametrize("room", ["core", "kernels", "load"], ids=["core", "kernels", "load"])
 def bench(session: nox.Session, room: str) -> None:
-    """Time attention: core's torch form against the einsum form, the kernels against core's."""
+    """Time attention (core's torch form against einsum, the kernels against core's) and loading a weights folder."""
     install(session, *sources(["core", "kernels"]))
-    commands = {"core": ["packages/ccnet-core/benchmarks/attention.py"], "kernels": ["-m", "ccnet_kernels.bench"]}
+    commands = {
+        "core": ["packages/ccnet-core/benchmarks/attention.py"],
+        "kernels": ["-m", "ccnet_kernels.bench"],
+        "load": ["packages/ccnet-core/benchmarks/load.py"],
+    }
     session.run("python", *commands[room], *session.posargs)
 
 
@@ -180,7 +184,7 @@ def gpu(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
     install(session, *sources(NAMES), *test_tools(NAMES))
-    pytest(session, "slow and not gpu", "integration", "packages/ccnet-core/tests")
+    pytest(session, "slow and not gpu", "integration", "packages/ccnet-core/tests", "packages/ccnet-data/tests")
 
 
 @nox.session(venv_backend="uv")

@@ -2,7 +2,9 @@
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from importlib.util import module_from_spec, spec_from_file_location
 from io import BytesIO
 from pathlib import Path
 
@@ -19,13 +21,22 @@ def encode(array: np.ndarray, file_format: str = "PNG", **options: object) -> by
     return stream.getvalue()
 
 
-def write_png(width: int, height: int, depth: int, colour_type: int, rows: list[bytes]) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+def write_png(
+    width: int,
+    height: int,
+    depth: int,
+    colour_type: int,
+    rows: list[bytes],
+    interlace: int = 0,
+    chunks: Iterable[tuple[bytes, bytes]] = (),
+) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlace)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    body = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in body
+    )
 
 
 @pytest.fixture
@@ -36,8 +47,21 @@ def png() -> Callable[..., bytes]:
 
 @pytest.fixture
 def raw_png() -> Callable[..., bytes]:
-    """Builds a PNG of any bit depth and colour type from packed rows, which Pillow cannot write."""
+    """Builds a PNG of any header and chunks, which Pillow cannot write, from packed rows."""
     return write_png
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an array as a picture at a place below tmp_path, and returns the place."""
+
+    def save_picture(place: str, array: np.ndarray) -> Path:
+        file = tmp_path / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(file)
+        return file
+
+    return save_picture
 
 
 @pytest.fixture
@@ -58,6 +82,17 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def serve_hub() -> Callable[[Path], AbstractContextManager[str]]:
+    """Serves the folders in a folder as the datasets of a Hub, on the loopback interface; see hub_server.py."""
+    specification = spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+    assert specification is not None
+    assert specification.loader is not None
+    module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.serve
+
+
 @pytest.fixture
 def arrow_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Points the cache of Hugging Face datasets at a folder of the test."""
@@ -66,6 +101,15 @@ def arrow_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache = tmp_path / "arrow-cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
     return cache
+
+
+@pytest.fixture
+def camvid() -> Path:
+    """The folder with train.parquet, val.parquet and segments.json of CamVid at 480x360; tests skip without it."""
+    folder = SHARED_DATA / "camvid"
+    if not (folder / "segments.json").is_file():
+        pytest.skip(f"CamVid is not redistributable and not at {folder}")
+    return folder
 
 
 @pytest.fixture

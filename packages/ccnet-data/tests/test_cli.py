@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -5,8 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-from ccnet_data.cli import main, parse_options, parse_value
-from ccnet_data.errors import DataError
+from ccnet_data.cli import main
 
 
 def run(*arguments, cwd=None):
@@ -60,6 +60,8 @@ def test_a_fault_is_one_line_and_exit_code_2(arguments, message, tmp_path):
         ["info", "beacon", "--lenght", "3"],
         ["preview", "beacon"],
         ["preview", "beacon", "--out", "a.png", "--count", "0"],
+        ["preview", "beacon", "--out", "a.png", "--seed", "-1"],
+        ["stats", "beacon", "--workers", "x"],
     ],
 )
 def test_a_wrong_command_line_exits_with_2(arguments, capsys):
@@ -83,21 +85,29 @@ def test_info_prints_size_classes_and_colours(capsys):
     assert "#dc3c3c  square of red" in printed
 
 
-def test_stats_prints_pixels_share_and_weight(make_folder, capsys):
+def test_stats_prints_pixels_share_weight_and_pictures(make_folder, capsys):
     root = make_folder(["a", "b"])
     assert main(["stats", "folder", "--root", str(root), "classes=first,second,third"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        ["pixels", "share", "weight", "class"],
-        ["24", "50.0000%", "1.414", "first"],
-        ["24", "50.0000%", "1.414", "second"],
-        ["0", "0.0000%", "0.000", "third"],
+        ["pixels", "share", "weight", "pictures", "class"],
+        ["24", "50.0000%", "1.414", "1", "first"],
+        ["24", "50.0000%", "1.414", "1", "second"],
+        ["0", "0.0000%", "0.000", "0", "third"],
     ]
+
+
+def test_stats_for_programs_are_one_object(make_folder, capsys):
+    root = make_folder(["a", "b"])
+    assert main(["stats", "folder", "--root", str(root), "classes=first,second", "--json", "--workers", "0"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert (counted["dataset"], counted["split"], counted["samples"]) == ("folder", "train", 2)
+    assert counted["classes"][1] == {"class": "second", "pixels": 24, "share": 0.5, "weight": 2**0.5, "pictures": 1}
 
 
 def test_preview_writes_a_picture_and_prints_its_name(tmp_path, capsys):
     file = tmp_path / "sheet.png"
-    assert main(["preview", "beacon", "length=4", "--out", str(file), "--count", "2"]) == 0
+    assert main(["preview", "beacon", "length=4", "--out", str(file), "--count", "2", "--seed", "3"]) == 0
     assert capsys.readouterr().out == f"{file}\n"
     with Image.open(file) as sheet:
         assert sheet.format == "PNG"
@@ -116,26 +126,15 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("20", 20),
-        ("true", True),
-        ("road", "road"),
-        ("road,sky", ["road", "sky"]),
-        ('["a,b"]', ["a,b"]),
-        ("", ""),
-        ("data/a.parquet", "data/a.parquet"),
-    ],
-)
-def test_values_are_json_or_lists_or_texts(text, value):
-    assert parse_value(text) == value
+def test_info_of_a_published_dataset_needs_no_files(capsys):
+    assert main(["info", "cityscapes"]) == 0
+    assert "published: train 2975, val 500, test 1525" in capsys.readouterr().out
 
 
-def test_options_split_at_the_first_equals_sign():
-    assert parse_options(["root=a=b", "size=3"]) == {"root": "a=b", "size": 3}
-
-
-def test_an_option_given_twice_is_refused():
-    with pytest.raises(DataError, match="'size' is given twice"):
-        parse_options(["size=3", "size=4"])
+def test_prepare_needs_both_folders_and_reports_a_wrong_one(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["prepare", "voc12aug", "--root", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "--sbd" in capsys.readouterr().err
+    assert main(["prepare", "voc12aug", "--root", str(tmp_path), "--sbd", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

@@ -1,11 +1,17 @@
+import os
+import subprocess
+import sys
+from io import BytesIO
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
-from ccnet_data.errors import DataError
+from ccnet_data.errors import DataError, SizeMismatchError
 from ccnet_data.pictures import (
     channels_first,
     channels_last,
+    read_colours,
     read_file,
     read_indices,
     read_picture,
@@ -62,12 +68,58 @@ def test_cmyk_is_converted(tmp_path):
     np.testing.assert_array_equal(image[:, 0, 0], [255, 0, 0])
 
 
-def test_a_picture_is_turned_upright_as_its_exif_data_says(tmp_path, colours):
+# What shows a picture of each EXIF orientation upright, as CIPA DC-008 words it: "the 0th row is at the visual ...".
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: np.rot90(stored),
+}
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_picture_is_turned_upright_as_its_exif_data_says(png, colours, orientation, file_format):
     exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: to be turned clockwise by 90 degrees
-    Image.fromarray(colours).save(tmp_path / "a.png", exif=exif)
-    image = read_picture(read_file(tmp_path / "a.png"), "a.png")
-    np.testing.assert_array_equal(image, np.rot90(colours, -1).transpose(2, 0, 1))
+    exif[0x0112] = orientation
+    lossless = {"lossless": True} if file_format == "WEBP" else {}
+    image = read_picture(png(colours, file_format, exif=exif, **lossless), "a")
+    np.testing.assert_array_equal(image, UPRIGHT[orientation](colours).transpose(2, 0, 1))
+
+
+def test_a_jpeg_is_turned_upright(png, colours):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    large = np.kron(colours, np.ones((16, 16, 1), np.uint8))
+    turned, stored = (read_picture(png(large, "JPEG", **options), "a.jpg") for options in ({"exif": exif}, {}))
+    np.testing.assert_array_equal(turned, np.rot90(stored, axes=(1, 2)))
+
+
+def test_an_orientation_that_does_not_exist_turns_nothing(png, colours):
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    np.testing.assert_array_equal(read_picture(png(colours, exif=exif), "a.png"), colours.transpose(2, 0, 1))
+
+
+def test_a_cmyk_jpeg_is_converted():
+    stream = BytesIO()
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(stream, format="JPEG", quality=95)
+    image = read_picture(stream.getvalue(), "a.jpg")
+    np.testing.assert_allclose(image[:, 8, 8].astype(int), [255, 0, 0], atol=3)
+
+
+def test_grey_with_alpha_keeps_the_grey(png, colours):
+    image = read_picture(png(colours[..., :2]), "a.png")
+    np.testing.assert_array_equal(image, np.stack([colours[..., 0]] * 3))
+
+
+def test_a_colour_profile_changes_nothing(png, colours):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    np.testing.assert_array_equal(read_picture(png(colours, icc_profile=profile), "a.png"), colours.transpose(2, 0, 1))
 
 
 def test_16_bits_of_colour_keep_their_upper_8(raw_png):
@@ -77,7 +129,9 @@ def test_16_bits_of_colour_keep_their_upper_8(raw_png):
 
 
 def test_16_bits_of_grey_are_refused_with_the_remedy(png):
-    with pytest.raises(DataError, match=r"^a\.png: the picture has mode 'I;16'; save it with 8 bits per channel"):
+    with pytest.raises(
+        DataError, match=r"^a\.png: the picture has mode 'I;16'; save it with 8 bits .*magick OLD -depth 8 NEW"
+    ):
         read_picture(png(np.full((2, 2), 40000, np.uint16)), "a.png")
 
 
@@ -132,15 +186,35 @@ def test_a_label_map_of_colours_is_refused_with_the_remedy(png, labels, channels
         read_indices(png(np.dstack([labels] * channels)), "a.png")
 
 
-@pytest.mark.parametrize("array", [np.zeros((2, 2), np.uint16), np.zeros((2, 2), bool)])
-def test_a_label_map_of_another_depth_is_refused(png, array):
-    with pytest.raises(DataError, match="the label has mode"):
-        read_indices(png(array), "a.png")
+def test_a_label_map_of_16_bits_is_refused(png):
+    with pytest.raises(DataError, match="the label has mode 'I;16'"):
+        read_indices(png(np.zeros((2, 2), np.uint16)), "a.png")
 
 
-def test_a_grey_label_map_of_2_bits_is_refused_since_pillow_would_spread_its_values(raw_png):
-    with pytest.raises(DataError, match="greyscale with 2 bits; save it with 8 bits"):
-        read_indices(raw_png(4, 1, depth=2, colour_type=0, rows=[b"\x1b"]), "a.png")
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_a_grey_label_map_of_few_bits_is_refused_since_pillow_would_spread_its_values(raw_png, depth):
+    with pytest.raises(DataError, match=rf"greyscale of depth {depth}; save it with 8 bits or with a palette"):
+        read_indices(raw_png(2, 1, depth=depth, colour_type=0, rows=[b"\x40"]), "a.png")
+
+
+def test_a_palette_label_map_of_1_bit_gives_its_indices(raw_png):
+    palette = (b"PLTE", bytes(6))
+    label = read_indices(raw_png(4, 1, depth=1, colour_type=3, rows=[b"\x50"], chunks=[palette]), "a.png")
+    np.testing.assert_array_equal(label, [[0, 1, 0, 1]])
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_label_map_with_an_orientation_is_refused_since_it_may_mean_either(png, labels, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with pytest.raises(DataError, match=r"^a\.png: the label has an EXIF orientation; save it upright"):
+        read_indices(png(labels, exif=exif), "a.png")
+
+
+def test_a_label_map_whose_exif_data_say_upright_is_read(png, labels):
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    np.testing.assert_array_equal(read_indices(png(labels, exif=exif), "a.png"), labels)
 
 
 def test_a_lossy_label_map_is_refused(png, labels):
@@ -153,13 +227,67 @@ def test_a_missing_file_is_named(tmp_path):
         read_file(tmp_path / "none.png")
 
 
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
+        read_file(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
+def test_a_file_without_rights_is_named(tmp_path):
+    file = tmp_path / "secret.png"
+    file.write_bytes(b"x")
+    file.chmod(0)
+    code = (
+        "import os, pathlib, sys; from ccnet_data.pictures import read_file; os.setuid(65534); "
+        "read_file(pathlib.Path(sys.argv[1]))"
+    )
+    # Everybody may pass the folders above, so that the file alone refuses.
+    for folder in file.parents[:4]:
+        folder.chmod(0o755)
+    result = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True)
+    assert "secret.png: cannot be read (Permission denied); check that it exists and its permissions." in result.stderr
+
+
+@pytest.mark.parametrize("name", ["straße.png", "写真.png", "e\u0301.png", "a b: c.png"])
+def test_names_of_any_script_are_read(tmp_path, png, colours, name):
+    (tmp_path / name).write_bytes(png(colours))
+    image = read_picture(read_file(tmp_path / name), name)
+    np.testing.assert_array_equal(image, colours.transpose(2, 0, 1))
+
+
 def test_different_sizes_are_both_told():
     image = np.zeros((3, 2, 4), np.uint8)
     require_same_size(image, np.zeros((2, 4), np.uint8), "a")
-    with pytest.raises(DataError, match=r"^a: the picture is 4x2 .* label is 2x4"):
-        require_same_size(image, np.zeros((4, 2), np.uint8), "a")
+    with pytest.raises(SizeMismatchError, match=r"^a: the picture is 4x2 .* label is 3x2; make one label pixel per"):
+        require_same_size(image, np.zeros((2, 3), np.uint8), "a")
+
+
+def test_a_label_on_its_side_hints_at_the_exif_data_of_the_picture(png, colours):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = read_picture(png(colours, exif=exif), "a.png")
+    with pytest.raises(SizeMismatchError, match=r"the picture is 4x6 .* label is 6x4; if the picture's EXIF orient"):
+        require_same_size(image, np.zeros((4, 6), np.uint8), "a")
 
 
 def test_channels_first_undoes_channels_last(colours):
     image = np.ascontiguousarray(colours.transpose(2, 0, 1))
     np.testing.assert_array_equal(channels_first(channels_last(image)), image)
+
+
+class TestReadColours:
+    """What it gives is tested where colours become classes."""
+
+    def test_alpha_is_left_out(self, png):
+        colours = np.array([[(1, 2, 3, 0), (4, 5, 6, 255)]], np.uint8)
+        np.testing.assert_array_equal(read_colours(png(colours), "a.png"), [[[1, 4]], [[2, 5]], [[3, 6]]])
+
+    def test_16_bits_of_grey_are_refused(self, png):
+        with pytest.raises(DataError, match=r"^a\.png: the label has mode 'I;16'; save its colours as an RGB PNG"):
+            read_colours(png(np.zeros((2, 2), np.uint16)), "a.png")
+
+    def test_an_exif_orientation_is_refused(self, png):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        with pytest.raises(DataError, match=r"^a\.png: the label has an EXIF orientation"):
+            read_colours(png(np.zeros((2, 2, 3), np.uint8), exif=exif), "a.png")

@@ -6,7 +6,8 @@ from ccnet_data.registry import check, list_datasets, load, source_named
 
 
 def test_the_datasets_are_listed_by_name():
-    assert list_datasets() == ("beacon", "folder", "parquet")
+    published = ("cityscapes", "ade20k", "voc12aug", "lip", "camvid", "coco")
+    assert list_datasets() == (*published, "folder", "parquet", "beacon")
 
 
 def test_right_options_have_no_faults(make_folder):

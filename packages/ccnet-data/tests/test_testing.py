@@ -37,7 +37,7 @@ def test_a_conforming_dataset_passes(beacon):
     ("changes", "message"),
     [
         ({"api_version": 2}, "api_version is 2, not 1"),
-        ({"task": "edges"}, "task is 'edges'"),
+        ({"task": "edges"}, "task is 'edges', none of segmentation, video, instances"),
         ({"ignore_index": 0}, "ignore_index is 0"),
         ({"classes": ("a", "a", "b", "c")}, "different names"),
         ({"classes": ()}, "1 to 255"),
@@ -117,3 +117,55 @@ def test_read_only_arrays_are_refused(beacon):
 def test_something_else_than_a_dict_is_refused(beacon):
     with pytest.raises(DataError, match=r"Sample of type SimpleNamespace .* must be a dict"):
         check_sample(SimpleNamespace(), beacon)
+
+
+@pytest.fixture
+def instances(beacon):
+    """A conforming dataset of two objects in a 4x6 picture."""
+
+    def sample(_):
+        return {
+            "image": np.zeros((3, 4, 6), np.uint8),
+            "boxes": np.array([[0, 0, 6, 4], [1, 1.5, 2, 3]], np.float32),
+            "masks": np.zeros((2, 4, 6), bool),
+            "classes": np.array([0, 3]),
+            "crowd": np.array([False, True]),
+            "id": "a",
+        }
+
+    return Changed(beacon, task="instances", sample=sample)
+
+
+def test_a_conforming_dataset_of_instances_passes(instances):
+    check_dataset(instances)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"boxes": np.zeros((2, 4))}, "boxes must be a float32 array with 2 axes, not float64 with 2"),
+        ({"masks": np.zeros((2, 4, 6), np.uint8)}, "masks must be a bool array with 3 axes, not uint8 with 3"),
+        ({"classes": None}, "classes must be a int64 array with 1 axes, not NoneType"),
+        ({"crowd": np.zeros(2, bool)[::-1]}, "crowd must be C-contiguous and writable"),
+        ({"image": np.zeros((4, 4, 6), np.uint8)}, r"image is \(4, 4, 6\), not \(3, H, W\)"),
+        ({"crowd": np.zeros(1, bool)}, "one entry per object"),
+        ({"masks": np.zeros((2, 6, 4), bool)}, r"masks are \(6, 4\), the image \(4, 6\)"),
+        ({"boxes": np.zeros((2, 5), np.float32)}, "boxes must be left < right and top < bottom within the image"),
+        ({"boxes": np.array([[0, 0, 6, 4], [2, 1, 2, 3]], np.float32)}, "left < right"),
+        ({"boxes": np.array([[0, 0, 6, 4], [1, 3, 2, 3]], np.float32)}, "top < bottom"),
+        ({"boxes": np.array([[0, 0, 4, 6], [1, 1, 2, 3]], np.float32)}, "within the image"),
+        ({"boxes": np.array([[0, 0, 7, 4], [1, 1, 2, 3]], np.float32)}, "within the image"),
+        ({"boxes": np.array([[-1, 0, 4, 4], [1, 1, 2, 3]], np.float32)}, "within the image"),
+        ({"classes": np.array([0, 4])}, "classes must be 0 to 3"),
+        ({"classes": np.array([-1, 3])}, "classes must be 0 to 3"),
+    ],
+)
+def test_wrong_instances_are_named(instances, changes, message):
+    with pytest.raises(DataError, match=message):
+        check_sample({**instances[0], **changes}, instances)
+
+
+def test_instances_from_one_memory_are_refused(instances):
+    masks = instances[0]["masks"]
+    with pytest.raises(DataError, match="the same memory twice"):
+        check_dataset(Changed(instances, sample=lambda sample: {**sample, "masks": masks}))

@@ -1,20 +1,18 @@
-"""The command `ccnet-data`: list, info, stats and preview."""
+"""The command `ccnet-data`: its command line, its errors and its exit codes."""
 
 import argparse
-import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from . import registry
+from . import commands
 from .errors import DataError
-from .frequency import class_frequency, class_weights
-from .options import describe
-from .preview import save_preview
-from .sample import SegmentationDataset
+
+Command = Callable[[argparse.Namespace], int | None]
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -28,11 +26,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, or 2 after one line "error: ..." on standard error."""
+    """Run the command line and return its exit code.
+
+    It is 0, or 1 where `verify` found faults, 2 after one line "error: ..." on standard error, 130 when interrupted.
+    """
     given = _parse(arguments)
-    command: Callable[[argparse.Namespace], None] = given.command
+    # A plain `kill` ends a command as Ctrl-C does: it takes its processes and half-written files with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command: Command = given.command
+    code = None
     try:
-        command(given)
+        code = command(given)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; Python would complain once more on closing.
@@ -42,28 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
-
-
-def parse_options(pairs: Sequence[str]) -> dict[str, object]:
-    """Return {key: value} of texts such as "length=20" or "classes=road,sky"."""
-    options: dict[str, object] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise DataError(f"An option is written key=value, got {pair!r}.")
-        if key in options:
-            raise DataError(f"Option {key!r} is given twice.")
-        options[key] = parse_value(value)
-    return options
-
-
-def parse_value(text: str) -> object:
-    """Return `text` as JSON if it is JSON, else as a list of texts if it has commas, else as it is."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text.split(",") if "," in text else text
+    return code or 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -80,71 +63,73 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="ccnet-data", description="Semantic segmentation datasets: what they hold and how they look.")
     parser.add_argument("--version", action="version", version=f"ccnet-data {version('ccnet-data')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    listing = commands.add_parser("list", help="the datasets and their options")
-    listing.set_defaults(command=_list)
-    _add_command(commands, "info", _info, "size, classes and colours of a split")
-    _add_command(commands, "stats", _stats, "pixels, share and weight (share^-0.5) of each class")
-    preview = _add_command(commands, "preview", _preview, "pictures beside their labels, as one PNG")
+    rooms = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    listing = rooms.add_parser("list", help="the datasets and their options")
+    listing.set_defaults(command=commands.list_datasets)
+    _add_command(rooms, "info", commands.info, "facts, files, classes and colours of a dataset")
+    _add_verify(rooms)
+    stats = _add_command(
+        rooms, "stats", commands.stats, "pixels, share, weight (share^-0.5) and pictures of each class"
+    )
+    _add_work_options(stats)
+    preview = _add_command(rooms, "preview", commands.preview, "pictures beside their labels, as one PNG")
     preview.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="where the PNG goes")
     preview.add_argument("--count", type=_positive, default=8, metavar="N", help="samples to show (default 8)")
+    preview.add_argument("--seed", type=_natural, metavar="N", help="choose them by chance; evenly spread without it")
+    _add_prepare(rooms)
     return parser
 
 
+def _add_prepare(rooms: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = rooms.add_parser("prepare", help="voc12aug: make SegmentationClassAug/ and aug.txt out of SBD")
+    parser.set_defaults(command=commands.prepare)
+    parser.add_argument("name", choices=["voc12aug"], help="the dataset")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of Pascal VOC 2012")
+    parser.add_argument("--sbd", type=Path, required=True, metavar="DIR", help="unpacked benchmark.tgz of SBD")
+
+
 def _add_command(
-    commands: "argparse._SubParsersAction[_Parser]", name: str, command: Callable[[argparse.Namespace], None], help: str
+    rooms: "argparse._SubParsersAction[_Parser]", name: str, command: Command, help: str
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, description=f"Print or write the {help}.")
+    parser = _add_dataset_command(rooms, name, command, help)
+    parser.add_argument("--split", default="train", help="which split (default train)")
+    return parser
+
+
+def _add_verify(rooms: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = _add_dataset_command(rooms, "verify", commands.verify_files, "faults of the files; exit code 1 for any")
+    parser.add_argument("--split", action="append", default=[], help="which split, may come again (default all)")
+    _add_work_options(parser)
+
+
+def _add_work_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=_natural, metavar="N", help="processes (default one per CPU; 0 for none more)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+
+
+def _add_dataset_command(
+    rooms: "argparse._SubParsersAction[_Parser]", name: str, command: Command, help: str
+) -> argparse.ArgumentParser:
+    parser = rooms.add_parser(name, help=help, description=f"Print or write the {help}.")
     parser.set_defaults(command=command)
     parser.add_argument("name", metavar="NAME", help="a dataset of `ccnet-data list`")
     parser.add_argument(
         "options", nargs="*", metavar="key=value", help="options of the dataset; a value is JSON, a,b,c or plain text"
     )
     parser.add_argument("--root", metavar="DIR", help="the same as root=DIR")
-    parser.add_argument("--split", default="train", help="which split (default train)")
     return parser
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    number = _natural(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be a whole number above 0, got '0'")
+    return number
+
+
+def _natural(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number that is not negative, got {text!r}")
     return int(text)
-
-
-def _load(given: argparse.Namespace) -> SegmentationDataset:
-    root = [] if given.root is None else [f"root={json.dumps(given.root)}"]
-    return registry.load(given.name, given.split, **parse_options([*root, *given.options]))
-
-
-def _list(_: argparse.Namespace) -> None:
-    for name, source in registry.SOURCES.items():
-        print(f"{name}: {(source.__doc__ or '').splitlines()[0]}")
-        for usage, meaning in describe(source):
-            print(f"    {usage:<14} {meaning}")
-
-
-def _info(given: argparse.Namespace) -> None:
-    dataset = _load(given)
-    first = dataset[0]
-    height, width = first["label"].shape
-    print(f"{given.name}, split {given.split}: {len(dataset)} samples, task {dataset.task}")
-    print(f"first sample: {first['id']}, {width}x{height} (width x height)")
-    print(f"classes: {len(dataset.classes)}, ignored pixels have label {dataset.ignore_index}")
-    for number, (name, colour) in enumerate(zip(dataset.classes, dataset.palette, strict=True)):
-        print(f"{number:4d}  #{bytes(colour).hex()}  {name}")
-    for one, other in dataset.flip_pairs:
-        print(f"swapped in a mirror image: {dataset.classes[one]}, {dataset.classes[other]}")
-
-
-def _stats(given: argparse.Namespace) -> None:
-    dataset = _load(given)
-    counts = class_frequency(dataset)
-    total = max(1, int(counts.sum()))
-    print(f"{'pixels':>14}  {'share':>8}  {'weight':>8}  class")
-    for name, count, weight in zip(dataset.classes, counts, class_weights(counts), strict=True):
-        print(f"{count:14d}  {count / total:8.4%}  {weight:8.3f}  {name}")
-
-
-def _preview(given: argparse.Namespace) -> None:
-    save_preview(_load(given), given.count, given.out)
-    print(given.out)

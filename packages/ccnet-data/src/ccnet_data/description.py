@@ -11,7 +11,9 @@ class Description:
     """The facts of a published dataset, as `ccnet-data info` prints them.
 
     `page` is where one registers or downloads, `terms` one sentence about the licence, `sizes` the published number of
-    samples of each split, `tree` the expected files below the root, one per line.
+    samples of each split, `tree` the expected files below the root, one per line, with a comment after two spaces.
+    `unpacked` is the folder that the archive unpacks to, such as "VOCdevkit/VOC2012"; the root may be this one or any
+    on the way to it.
     """
 
     title: str
@@ -21,4 +23,5 @@ class Description:
     palette: tuple[Colour, ...]
     sizes: Mapping[str, int]
     tree: str
+    unpacked: str = ""
     flip_pairs: tuple[tuple[int, int], ...] = ()

@@ -8,6 +8,14 @@ class DataError(ValueError):
     """A dataset, an option, a file or a sample is wrong; the text says which and how to mend it."""
 
 
+class SizeMismatchError(DataError):
+    """A picture and its label differ in height or width."""
+
+
+class OutsideClassesError(DataError):
+    """A label holds values, or colours, that are no class."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean ...?" with up to three names close to `name`, or the list of known names."""
     names = sorted(known)

@@ -1,6 +1,7 @@
 """What a trainer finds behind the entry-point group `ccnet.datasets`, without importing this package by name."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -8,10 +9,17 @@ import numpy as np
 
 from . import registry
 from .augment import TrainAugment
+from .errors import DataError, nearest
 from .options import build
 from .sample import API_VERSION, Sample, SegmentationDataset
+from .warp import WarpAugment
 
 Augmentation = Callable[[Sample, np.random.Generator], Sample]
+
+AUGMENTATIONS: Mapping[str, Callable[[Mapping[str, object]], Augmentation]] = {
+    "crop": partial(build, TrainAugment),
+    "warp": partial(build, WarpAugment),
+}
 
 
 class Provider:
@@ -34,11 +42,18 @@ class Provider:
         return registry.load(name, split, **options)
 
     def augmentation(self, spec: Mapping[str, object] | None) -> Augmentation:
-        """Return a pure function of (sample, generator): `TrainAugment` with the arguments in `spec`.
+        """Return a pure function of (sample, generator), made of the arguments in `spec`.
 
-        None gives the sample back as it is. Raises DataError with all faults, unknown keys with the nearest ones.
+        The key "kind" chooses `TrainAugment` ("crop", also without the key) or `WarpAugment` ("warp"). None gives the
+        sample back as it is. Raises DataError with all faults, unknown keys with the nearest ones.
         """
-        return _unchanged if spec is None else build(TrainAugment, spec)
+        if spec is None:
+            return _unchanged
+        arguments = dict(spec)
+        kind = arguments.pop("kind", "crop")
+        if not isinstance(kind, str) or kind not in AUGMENTATIONS:
+            raise DataError(f"There is no kind {kind!r} of augmentation.{nearest(str(kind), AUGMENTATIONS)}")
+        return AUGMENTATIONS[kind](arguments)
 
 
 def _unchanged(sample: Sample, _rng: np.random.Generator) -> Sample:

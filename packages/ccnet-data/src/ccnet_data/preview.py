@@ -1,104 +1,142 @@
 """A contact sheet of a dataset: each picture beside its labels, and the colours of the classes below."""
 
-import os
+from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import DataError
-from .pictures import channels_last
-from .sample import Colour, Pixels, Sample, SegmentationDataset
+from .files import write_bytes
+from .overlay import hatch, view
+from .sample import IGNORE_INDEX, Colour, SegmentationDataset
 
-CELL = 240
+SIDE = 320
 """Longer side of a picture on the sheet, in pixels."""
-GAP, LINE = 8, 20
-COLUMNS = 2
+WIDTH = 1400
+"""Of a row of samples, at most, in pixels."""
+GAP, MARGIN, LINE = 4, 20, 22
+SWATCH = 14
+MANY_CLASSES = 32
+"""With more classes than this the legend shows those alone that occur on the sheet."""
 PAPER, INK = (255, 255, 255), (20, 20, 20)
-LABEL_WEIGHT = 0.6
-"""Share of the class colour in the overlay; the rest is the picture."""
 
 
-def save_preview(dataset: SegmentationDataset, count: int, file: Path) -> None:
-    """Write a sheet of `count` samples, evenly spread over `dataset`, to the PNG `file`; its folders are made.
+def save_preview(dataset: SegmentationDataset, file: Path, count: int, seed: int | None = None) -> None:
+    """Write the contact sheet of `dataset` to the PNG `file`; its folders are made.
 
-    The sheet is written beside its place and renamed. Raises DataError for another suffix than .png.
+    Raises DataError for another suffix than .png and OSError where it cannot be written; nothing is left then.
     """
     if file.suffix.lower() != ".png":
         raise DataError(f"{file}: a preview is a PNG; give a name that ends in .png.")
-    sheet = contact_sheet(dataset, count)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        sheet.save(unfinished, format="PNG")
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    stream = BytesIO()
+    contact_sheet(dataset, count, seed).save(stream, format="PNG")
+    write_bytes(file, stream.getvalue())
 
 
-def contact_sheet(dataset: SegmentationDataset, count: int) -> Image.Image:
-    """Return an RGB picture: `count` samples (at most all) as picture and overlay, two to a row, above the legend."""
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
-    cells = [_cell(dataset[int(index)], dataset.palette) for index in chosen]
-    width = GAP + COLUMNS * (2 * CELL + 2 * GAP)
-    row_height = max(cell.height for cell in cells) + GAP
-    rows = -(-len(cells) // COLUMNS)
-    legend = _legend(dataset, width - 2 * GAP)
-    sheet = Image.new("RGB", (width, GAP + rows * row_height + legend.height + GAP), PAPER)
-    for number, cell in enumerate(cells):
-        row, column = divmod(number, COLUMNS)
-        sheet.paste(cell, (GAP + column * (2 * CELL + 2 * GAP), GAP + row * row_height))
-    sheet.paste(legend, (GAP, GAP + rows * row_height))
-    return sheet
+def contact_sheet(dataset: SegmentationDataset, count: int, seed: int | None = None) -> Image.Image:
+    """Return an RGB picture: `count` samples, at most all, each as picture and overlay, above the legend.
+
+    The samples are evenly spread over `dataset`, or drawn by chance with a `seed`; they keep their order.
+    """
+    labels: set[int] = set()
+    cells = []
+    for index in _chosen(len(dataset), count, seed):
+        sample = dataset[index]
+        seen = view(sample, dataset, SIDE)
+        labels |= seen.labels
+        clip = f" (last of {len(sample['image'])} frames)" if dataset.task == "video" else ""
+        cells.append(_cell(sample["id"] + clip, seen.picture, seen.overlay))
+    rows = _rows(cells)
+    return _stacked([rows, _legend(_entries(dataset, labels), rows.width)])
 
 
-def overlay(image: Pixels, label: Pixels, palette: tuple[Colour, ...]) -> Pixels:
-    """Return `image`, uint8 (3, H, W), tinted with the class colours of `label`; ignored pixels stay as they are."""
-    colours = np.zeros((256, 3), np.float32)
-    colours[: len(palette)] = palette
-    weight = np.zeros(256, np.float32)
-    weight[: len(palette)] = LABEL_WEIGHT
-    tint = colours[label].transpose(2, 0, 1)
-    mixed = image + weight[label] * (tint - image)
-    return mixed.round().astype(np.uint8)
+def _chosen(length: int, count: int, seed: int | None) -> list[int]:
+    if length == 0:
+        raise DataError("The dataset holds no samples, so there is nothing to show.")
+    if seed is None:
+        return sorted({round(place) for place in np.linspace(0, length - 1, min(count, length)).tolist()})
+    rng = np.random.default_rng(seed)
+    return sorted(rng.choice(length, min(count, length), replace=False).tolist())
 
 
-def _cell(sample: Sample, palette: tuple[Colour, ...]) -> Image.Image:
-    picture = _fit(sample["image"])
-    labels = _fit(overlay(sample["image"], sample["label"], palette))
-    cell = Image.new("RGB", (2 * CELL + GAP, picture.height + LINE), PAPER)
+def _cell(title: str, picture: Image.Image, overlay: Image.Image) -> Image.Image:
+    cell = Image.new("RGB", (2 * picture.width + GAP, picture.height + LINE), PAPER)
     cell.paste(picture, (0, LINE))
-    cell.paste(labels, (CELL + GAP, LINE))
-    ImageDraw.Draw(cell).text((0, 2), _shortened(sample["id"], 2 * CELL), fill=INK, font=_font())
+    cell.paste(overlay, (picture.width + GAP, LINE))
+    ImageDraw.Draw(cell).text((0, 2), _shortened(title, cell.width), fill=INK, font=_font())
     return cell
 
 
-def _fit(image: Pixels) -> Image.Image:
-    picture = channels_last(image)
-    factor = CELL / max(picture.size)
-    # Enlarged pixels stay square, so that a small label map can be checked pixel by pixel.
-    method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BILINEAR
-    return picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))), method)
+def _rows(cells: Sequence[Image.Image]) -> Image.Image:
+    """Return the cells one after another, as many to a row as `WIDTH` has room for."""
+    places = []
+    left = top = bottom = 0
+    for cell in cells:
+        if left and left + cell.width > WIDTH:
+            left, top = 0, bottom
+        places.append((left, top))
+        left, bottom = left + cell.width + MARGIN, max(bottom, top + cell.height + MARGIN)
+    width = max(x + cell.width for (x, _), cell in zip(places, cells, strict=True))
+    rows = Image.new("RGB", (width, bottom - MARGIN), PAPER)
+    for place, cell in zip(places, cells, strict=True):
+        rows.paste(cell, place)
+    return rows
 
 
-def _legend(dataset: SegmentationDataset, width: int) -> Image.Image:
-    entries = [*zip(dataset.classes, dataset.palette, strict=True), ("ignored (255): not tinted", PAPER)]
-    columns = 4
-    column_width = width // columns
-    legend = Image.new("RGB", (width, LINE * -(-len(entries) // columns)), PAPER)
+def _stacked(parts: Sequence[Image.Image]) -> Image.Image:
+    width = max(part.width for part in parts)
+    sheet = Image.new("RGB", (width + 2 * MARGIN, sum(part.height + MARGIN for part in parts) + MARGIN), PAPER)
+    top = MARGIN
+    for part in parts:
+        sheet.paste(part, (MARGIN, top))
+        top += part.height + MARGIN
+    return sheet
+
+
+def _entries(dataset: SegmentationDataset, labels: set[int]) -> list[tuple[str, Colour | None]]:
+    """Return the names and colours of the legend; what has no colour is hatched."""
+    few = len(dataset.classes) <= MANY_CLASSES
+    named = list(zip(dataset.classes, dataset.palette, strict=True))
+    entries: list[tuple[str, Colour | None]] = [entry for number, entry in enumerate(named) if few or number in labels]
+    if IGNORE_INDEX in labels:
+        entries.append(("crowd" if dataset.task == "instances" else "ignored", None))
+    return entries
+
+
+def _legend(entries: Sequence[tuple[str, Colour | None]], width: int) -> Image.Image:
+    """Return the entries in columns, each read from top to bottom."""
+    widest = max(_font().getlength(name) for name, _ in entries)
+    step = min(width, SWATCH + 3 * GAP + round(widest) + MARGIN)
+    rows = -(-len(entries) // (width // step))
+    legend = Image.new("RGB", (width, rows * LINE), PAPER)
     draw = ImageDraw.Draw(legend)
     for number, (name, colour) in enumerate(entries):
-        y, x = LINE * (number // columns), column_width * (number % columns)
-        draw.rectangle((x, y + 3, x + 14, y + 17), fill=colour, outline=INK)
-        draw.text((x + 20, y + 2), _shortened(name, column_width - 24), fill=INK, font=_font())
+        x, y = number // rows * step, number % rows * LINE
+        legend.paste(_swatch(colour), (x, y + 4))
+        draw.text((x + SWATCH + 2 * GAP, y + 2), _shortened(name, step - SWATCH - 2 * GAP), fill=INK, font=_font())
     return legend
 
 
+def _swatch(colour: Colour | None) -> Image.Image:
+    square = np.full((SWATCH, SWATCH, 3), PAPER if colour is None else colour, np.uint8)
+    swatch = Image.fromarray(hatch(square, np.full(square.shape[:2], colour is None)))
+    ImageDraw.Draw(swatch).rectangle((0, 0, SWATCH - 1, SWATCH - 1), outline=INK)
+    return swatch
+
+
 def _shortened(text: str, width: int) -> str:
-    while text and _font().getlength(text) > width:
-        text = text[:-2] + "…" if text.endswith("…") else text[:-1] + "…"
-    return text
+    """Return `text` with as much taken out of its middle as makes it fit `width` pixels."""
+    kept = text
+    for left in range(len(text) - 1, 0, -1):
+        if _font().getlength(kept) <= width:
+            break
+        kept = f"{text[: -(-left // 2)]}…{text[len(text) - left // 2 :]}"
+    return kept
 
 
+@cache
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=13)
+    return ImageFont.load_default(size=14)

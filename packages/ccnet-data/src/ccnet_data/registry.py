@@ -4,15 +4,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import DataError, nearest
+from .layouts.ade20k import Ade20k
+from .layouts.camvid import Camvid
+from .layouts.cityscapes import Cityscapes
+from .layouts.coco import Coco
 from .layouts.folder import Folder
+from .layouts.lip import Lip
 from .layouts.parquet import Parquet
+from .layouts.voc import Voc12Aug
 from .options import Fault, raise_faults, read_options
 from .replace import Replacing
 from .sample import SegmentationDataset
 from .source import REPLACE, Source
 from .synthetic import Beacon
 
-SOURCES: dict[str, type[Source]] = {"beacon": Beacon, "folder": Folder, "parquet": Parquet}
+SOURCES: dict[str, type[Source]] = {
+    "cityscapes": Cityscapes,
+    "ade20k": Ade20k,
+    "voc12aug": Voc12Aug,
+    "lip": Lip,
+    "camvid": Camvid,
+    "coco": Coco,
+    "folder": Folder,
+    "parquet": Parquet,
+    "beacon": Beacon,
+}
 
 
 def list_datasets() -> tuple[str, ...]:
@@ -47,10 +63,15 @@ def load(name: str, split: str, **options: Any) -> SegmentationDataset:
     with all faults of the options at once, and later, on indexing, for damaged files.
     """
     kind = source_named(name)
-    raise_faults(_faults(kind, options, split), f"Cannot load {name!r}:")
-    values, _ = read_options(kind, options)
-    source = kind(**values)
-    dataset = source.open(split)
+    values, faults = read_options(kind, options)
+    try:
+        raise_faults(faults)
+        source = kind(**values)
+        dataset = source.open(split)
+    except DataError:
+        # Looking for all faults first would list the files twice.
+        raise_faults(_faults(kind, options, split), f"Cannot load {name!r}:")
+        raise
     return Replacing(dataset) if source.on_error == REPLACE else dataset
 
 

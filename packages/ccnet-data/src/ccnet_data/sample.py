@@ -30,8 +30,9 @@ class Sample(TypedDict):
     the caller. `id` names the sample within its split.
 
     `warp`, float64 (2, 3), and `original_size`, (height, width), are there where the sample was warped: the matrix
-    takes (x, y, 1), the centre of a pixel of the original picture, to that of the warped one. `replaces` is there where
-    the sample stands in for a damaged one, and holds the error.
+    takes (column, row, 1) of the original picture to (column, row) of the warped one. Whole numbers are the centres of
+    pixels: (0, 0) is that of the upper left one. `replaces` is there where the sample stands in for a damaged one, and
+    holds the error.
     """
 
     image: Pixels
@@ -47,7 +48,7 @@ class Instances(TypedDict):
 
     `image` is uint8 (3, H, W), RGB, 0-255. `boxes` is float32 (N, 4): left, top, right, bottom in pixels. `masks` is
     bool (N, H, W). `classes` is int64 (N,), positions in the dataset's `classes`. `crowd` is bool (N,): regions of many
-    objects, which count as background in no loss and in no score.
+    objects, which count as background in no loss and in no score. `replaces` is as in `Sample`.
     """
 
     image: Pixels
@@ -56,6 +57,7 @@ class Instances(TypedDict):
     classes: NDArray[np.int64]
     crowd: NDArray[np.bool_]
     id: str
+    replaces: NotRequired[str]
 
 
 class SegmentationDataset(Protocol):

@@ -1,14 +1,26 @@
 """Conformance to the contract of `ccnet_data.sample`, for any implementer of a dataset to run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import DataError, enumerate_some
 from .sample import API_VERSION, IGNORE_INDEX, Sample, SegmentationDataset
 
-_AXES = {"image": 3, "label": 2}
+_ARRAYS: dict[str, dict[str, tuple[type[np.generic], int]]] = {
+    # dtype and number of axes, by task
+    "segmentation": {"image": (np.uint8, 3), "label": (np.uint8, 2)},
+    "video": {"image": (np.uint8, 4), "label": (np.uint8, 2)},
+    "instances": {
+        "image": (np.uint8, 3),
+        "boxes": (np.float32, 2),
+        "masks": (np.bool_, 3),
+        "classes": (np.int64, 1),
+        "crowd": (np.bool_, 1),
+    },
+}
 
 
 def check_dataset(dataset: SegmentationDataset) -> None:
@@ -25,10 +37,11 @@ def check_dataset(dataset: SegmentationDataset) -> None:
 
 
 def check_sample(sample: Sample, dataset: SegmentationDataset) -> None:
-    """Raise DataError listing where `sample` breaks the contract of `Sample`, given the classes of `dataset`."""
-    faults = [*_key_faults(sample)]
+    """Raise DataError listing where `sample` breaks the contract, given the task and the classes of `dataset`."""
+    faults = [*_key_faults(sample, _ARRAYS[dataset.task])]
     if not faults:
-        faults = [*_value_faults(sample, len(dataset.classes))]
+        value_faults = _object_faults if dataset.task == "instances" else _label_faults
+        faults = [*value_faults(sample, len(dataset.classes))]
     if faults:
         raise DataError(f"Sample {_name_of(sample)} breaks the contract: {' '.join(faults)}")
 
@@ -45,8 +58,8 @@ def _attribute_faults(dataset: SegmentationDataset) -> Iterator[str]:
     count = len(dataset.classes)
     if dataset.api_version != API_VERSION:
         yield f"api_version is {dataset.api_version!r}, not {API_VERSION}."
-    if dataset.task != "segmentation":
-        yield f"task is {dataset.task!r}, not 'segmentation'."
+    if dataset.task not in _ARRAYS:
+        yield f"task is {dataset.task!r}, none of {', '.join(_ARRAYS)}."
     if dataset.ignore_index != IGNORE_INDEX:
         yield f"ignore_index is {dataset.ignore_index!r}, not {IGNORE_INDEX}."
     if not 1 <= count <= IGNORE_INDEX or len(set(dataset.classes)) != count:
@@ -61,27 +74,49 @@ def _is_colour(colour: Any) -> bool:
     return len(colour) == 3 and all(0 <= channel <= 255 for channel in colour)
 
 
-def _key_faults(sample: object) -> Iterator[str]:
+def _key_faults(sample: object, arrays: Mapping[str, tuple[type[np.generic], int]]) -> Iterator[str]:
     if not isinstance(sample, dict):
-        yield "it must be a dict with image, label and id."
+        yield f"it must be a dict with {', '.join(arrays)} and id."
         return
     if not isinstance(sample.get("id"), str) or not sample["id"]:
         yield "id must be a text that is not empty."
-    for key, axes in _AXES.items():
+    for key, (dtype, axes) in arrays.items():
         array = sample.get(key)
-        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != axes:
-            yield f"{key} must be a uint8 array with {axes} axes, not {_description(array)}."
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != axes:
+            yield f"{key} must be a {np.dtype(dtype)} array with {axes} axes, not {_description(array)}."
         elif not (array.flags.c_contiguous and array.flags.writeable):
             yield f"{key} must be C-contiguous and writable."
 
 
-def _value_faults(sample: Sample, class_count: int) -> Iterator[str]:
+def _label_faults(sample: Mapping[str, Any], class_count: int) -> Iterator[str]:
     image, label = sample["image"], sample["label"]
-    if image.shape != (3, *label.shape) or label.size == 0:
-        yield f"image is {image.shape} and label {label.shape}, not (3, H, W) and (H, W)."
+    if image.shape[-3:] != (3, *label.shape) or image.size == 0:
+        clip = "T, " * (image.ndim == 4)
+        yield f"image is {image.shape} and label {label.shape}, not ({clip}3, H, W) and (H, W)."
     outside = [int(value) for value in np.unique(label) if class_count <= value != IGNORE_INDEX]
     if outside:
         yield f"label values {enumerate_some(outside)} are outside the {class_count} classes and not {IGNORE_INDEX}."
+
+
+def _object_faults(sample: Mapping[str, Any], class_count: int) -> Iterator[str]:
+    image, boxes, masks, classes = sample["image"], sample["boxes"], sample["masks"], sample["classes"]
+    channels, height, width = image.shape
+    if channels != 3 or image.size == 0:
+        yield f"image is {image.shape}, not (3, H, W)."
+    if {len(sample[key]) for key in ("boxes", "masks", "crowd")} != {len(classes)}:
+        yield "boxes, masks, classes and crowd must have one entry per object."
+    if masks.shape[1:] != (height, width):
+        yield f"masks are {masks.shape[1:]}, the image {(height, width)}."
+    if boxes.shape[1] != 4 or not _are_within(boxes, height, width):
+        yield "boxes must be left < right and top < bottom within the image, as left, top, right, bottom."
+    if not ((classes >= 0) & (classes < class_count)).all():
+        yield f"classes must be 0 to {class_count - 1}."
+
+
+def _are_within(boxes: NDArray[np.float32], height: int, width: int) -> bool:
+    left, top, right, bottom = boxes.T
+    columns = (left >= 0) & (left < right) & (right <= width)
+    return bool((columns & (top >= 0) & (top < bottom) & (bottom <= height)).all())
 
 
 def _name_of(sample: object) -> str:
@@ -92,11 +127,11 @@ def _description(value: object) -> str:
     return f"{value.dtype} with {value.ndim}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def _require_same(first: Sample, second: Sample, index: int) -> None:
-    same = first["id"] == second["id"] and all(np.array_equal(first[key], second[key]) for key in ("image", "label"))
-    if not same:
+def _require_same(first: Mapping[str, Any], second: Mapping[str, Any], index: int) -> None:
+    arrays = [key for key, value in first.items() if isinstance(value, np.ndarray)]
+    if first["id"] != second["id"] or not all(np.array_equal(first[key], second[key]) for key in arrays):
         raise DataError(f"Position {index} gave two different samples.")
-    if np.shares_memory(first["image"], second["image"]) or np.shares_memory(first["label"], second["label"]):
+    if any(np.shares_memory(first[key], second[key]) for key in arrays):
         raise DataError(f"Position {index} gave the same memory twice; each sample belongs to its caller.")
 
 

@@ -1,6 +1,6 @@
 """Many short texts, such as file names, in little memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
@@ -19,11 +19,17 @@ class Texts(Sequence[str]):
 
     def __init__(self, texts: Iterable[str]) -> None:
         # File names that are not UTF-8 come from the system with surrogates.
-        self._joined = "".join(f"{text}{_END}" for text in texts).encode("utf-8", "surrogateescape")
+        self._joined = _END.join((*texts, "")).encode("utf-8", "surrogateescape")
         self._ends = np.flatnonzero(np.frombuffer(self._joined, np.uint8) == 0)
 
     def __len__(self) -> int:
         return len(self._ends)
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for end in self._ends.tolist():
+            yield self._joined[start:end].decode("utf-8", "surrogateescape")
+            start = end + 1
 
     @overload
     def __getitem__(self, index: int) -> str: ...

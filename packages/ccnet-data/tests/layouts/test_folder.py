@@ -121,3 +121,52 @@ def test_check_looks_at_every_split(make_folder):
     (root / "labels" / "val" / "b.png").unlink()
     (fault,) = check("folder", options)
     assert "b.png: has no label" in fault
+
+
+def test_a_flat_folder_is_divided_by_a_fraction_without_overlap(make_folder):
+    stems = [f"picture {number}" for number in range(12)]
+    root = make_folder(stems)
+    options = {"root": root, "classes": [str(number) for number in range(12)], "val_fraction": 0.3}
+    assert check("folder", options) == []
+    train, val = ([sample["id"] for sample in load("folder", split=split, **options)] for split in ("train", "val"))
+    assert train
+    assert val
+    assert sorted(train + val) == sorted(stems)
+    assert train == sorted(train)
+    other = [sample["id"] for sample in load("folder", split="val", **options, seed=1)]
+    assert other != val
+    check_dataset(load("folder", split="val", **options))
+    with pytest.raises(DataError, match=r"no split 'test'\. Known: train, val\.$"):
+        load("folder", split="test", **options)
+
+
+def test_a_fraction_that_leaves_a_split_empty_is_refused(make_folder):
+    (fault, *_) = check("folder", {"root": make_folder(["a"]), "classes": CLASSES, "val_fraction": 0.5})
+    assert "leaves no picture of 1 to" in fault
+
+
+def test_a_fraction_of_split_folders_is_refused(make_folder):
+    root = make_folder(["a", "b"], split="train")
+    (fault,) = check("folder", {"root": root, "classes": CLASSES, "val_fraction": 0.5})
+    assert "val_fraction divides a flat folder, but there are split folders (train)" in fault
+
+
+def test_a_picture_without_a_label_is_a_fault_of_a_divided_folder_too(make_folder):
+    root = make_folder(["a"])
+    (root / "labels" / "a.png").unlink()
+    (fault,) = check("folder", {"root": root, "classes": CLASSES, "val_fraction": 0.5})
+    assert "a.png: has no label" in fault
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"val_fraction": 1}, "val_fraction must be between 0 and 1"),
+        ({"val_fraction": "0.2"}, "val_fraction must be a number"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"polygons": "yolo"}, "polygons must be one of labelme, coco, got 'yolo'"),
+    ],
+)
+def test_wrong_options_are_told(make_folder, option, message):
+    (fault,) = check("folder", {"root": make_folder(["a"]), "classes": CLASSES, **option})
+    assert fault.startswith(message)

@@ -68,6 +68,17 @@ def test_a_pair_without_a_label_is_ignored_everywhere(dataset):
     np.testing.assert_array_equal(sample["label"], np.full((4, 6), 255))
 
 
+def test_a_label_alone_needs_no_picture(dataset):
+    dataset.pairs[1].picture.unlink()
+    np.testing.assert_array_equal(dataset.label(1), np.full((4, 6), 1))
+    np.testing.assert_array_equal(dataset.label(-1), np.full((4, 6), 2))
+
+
+def test_a_missing_label_alone_is_ignored_everywhere(dataset):
+    pairs = [dataclasses.replace(pair, label=None) for pair in dataset.pairs]
+    np.testing.assert_array_equal(dataclasses.replace(dataset, pairs=pairs).label(0), np.full((4, 6), 255))
+
+
 def stem(name):
     return name.partition(".")[0]
 

@@ -105,9 +105,10 @@ def load_split(data: DataSection, split: str) -> SampleDataset:
     where = f"dataset {data.name!r}, split {split!r}"
     try:
         dataset = provider.load(data.name, split, **split_options(data, split))
+        length = len(dataset)  # a stream has none
     except (ValueError, OSError) as error:
         raise TrainError(f"{where}: {error}") from error
-    if len(dataset) == 0:
+    if length == 0:
         raise TrainError(f"{where}: it holds no pictures. Check data.root and the options of the dataset.")
     return _Split(dataset, where)
 

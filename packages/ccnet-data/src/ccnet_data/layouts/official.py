@@ -9,9 +9,10 @@ from ..description import Description
 from ..errors import DataError, nearest
 from ..labels import ClassLabels, LabelReader
 from ..options import Fault, Option, path
+from ..sample import SegmentationDataset
 from ..source import Source, faults_of
-from .pairs import Listing, PairDataset, refuse
-from .tree import require_folder
+from .pairs import Listing, PairDataset, Pairs, refuse
+from .tree import descend, require_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,8 @@ class Official(Source):
     def list_split(self, root: Path, split: str) -> Listing:
         """List the files of `split`. Raises DataError where folders or lists are missing."""
 
-    def read_label(self) -> LabelReader:
-        """Return what reads the label files; by default they hold class indices."""
+    def read_label(self, pairs: Pairs) -> LabelReader:  # noqa: ARG002
+        """Return what reads the label files of `pairs`; by default they hold class indices."""
         return ClassLabels(count=len(self.description.classes))
 
     def splits(self) -> tuple[str, ...]:
@@ -43,33 +44,38 @@ class Official(Source):
         """Return the first fault of the folders, and of the pairing of files, which are not opened."""
         return faults_of(root=lambda: self._check(split))
 
-    def open(self, split: str) -> PairDataset:
+    def dataset(self, split: str, pairs: Pairs) -> SegmentationDataset:  # noqa: ARG002
+        """Return the dataset of the `pairs` of `split`; by default label maps."""
+        return PairDataset(
+            pairs=pairs,
+            classes=self.description.classes,
+            palette=self.description.palette,
+            read_label=self.read_label(pairs),
+            flip_pairs=self.description.flip_pairs,
+        )
+
+    def open(self, split: str) -> SegmentationDataset:
         """Pair the files of `split`."""
         dataset, faults = self.partial(split)
         refuse(faults)
         return dataset
 
-    def partial(self, split: str) -> tuple[PairDataset, tuple[str, ...]]:
+    def partial(self, split: str) -> tuple[SegmentationDataset, tuple[str, ...]]:
         """Pair the files of `split` as far as they have partners."""
         listing = self._listing(split)
-        dataset = PairDataset(
-            pairs=listing.pairs,
-            classes=self.description.classes,
-            palette=self.description.palette,
-            read_label=self.read_label(),
-            flip_pairs=self.description.flip_pairs,
-        )
-        return dataset, listing.faults
+        return self.dataset(split, listing.pairs), listing.faults
 
     def given_root(self) -> Path:
         """Return the root folder. Raises DataError, with the expected tree, if it is not given or not there."""
         if self.root is None:
             raise DataError(f"root is missing: give root=DIR, the folder that holds {self.expected()}.")
-        return require_folder(self.root, f"root must hold {self.expected()}")
+        return descend(require_folder(self.root, f"root must hold {self.expected()}"), self.description.unpacked)
 
     def expected(self) -> str:
         """Return the expected tree in one line."""
-        return ", ".join(line.split("  ")[0].strip() for line in self.description.tree.splitlines())
+        lines = ", ".join(line.split("  ")[0].strip() for line in self.description.tree.splitlines())
+        unpacked = self.description.unpacked
+        return f"{lines} (there or in {unpacked}/)" if unpacked else lines
 
     def _check(self, split: str | None) -> None:
         for each in [split] if split is not None else self.splits() or [next(iter(self.description.sizes))]:

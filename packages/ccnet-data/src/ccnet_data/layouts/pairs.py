@@ -1,6 +1,6 @@
 """Datasets whose samples are two files: a picture and a label map."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import SupportsIndex, overload
@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError, enumerate_some
 from ..labels import LabelReader
 from ..pictures import read_file, read_picture, require_same_size
-from ..sample import API_VERSION, IGNORE_INDEX, Colour, Sample, position
+from ..sample import API_VERSION, IGNORE_INDEX, Colour, Pixels, Sample, position
 from ..texts import Texts
 
 Key = Callable[[str], str]
@@ -39,6 +39,10 @@ class Names:
     def file(self, index: int) -> Path:
         """Return the path of file `index`."""
         return self.folder / self.names[index]
+
+    def keys(self) -> Iterator[str]:
+        """Yield the key of each file, in order."""
+        return map(self.key, self.names)
 
     def keep(self, indices: Iterable[int]) -> None:
         """Leave out all but `indices`, which are in order."""
@@ -84,27 +88,26 @@ def refuse(faults: tuple[str, ...]) -> None:
 
 def match(pictures: Names, labels: Names) -> Listing:
     """Pair the files of equal key. A fault names each file that is alone, and each that shares its key with another."""
-    kept: tuple[list[int], list[int]] = ([], [])
+    left, end = (enumerate(pictures.keys()), enumerate(labels.keys())), (-1, None)
+    alone: tuple[set[int], set[int]] = set(), set()
     faults = []
-    place, other = 0, 0
     last = None
-    while place < len(pictures) or other < len(labels):
-        picture_key = pictures.key(pictures.names[place]) if place < len(pictures) else None
-        label_key = labels.key(labels.names[other]) if other < len(labels) else None
-        if picture_key == label_key:
-            kept[0].append(place)
-            kept[1].append(other)
-            last = picture_key
-            place, other = place + 1, other + 1
-        elif label_key is None or (picture_key is not None and picture_key < label_key):
-            faults.append(_alone(pictures.file(place), picture_key == last, "label", labels.folder))
-            place += 1
+    (place, picture), (other, label) = next(left[0], end), next(left[1], end)
+    while picture is not None or label is not None:
+        if picture == label:
+            last = picture
+            (place, picture), (other, label) = next(left[0], end), next(left[1], end)
+        elif label is None or (picture is not None and picture < label):
+            faults.append(_alone(pictures.file(place), picture == last, "label", labels.folder))
+            alone[0].add(place)
+            place, picture = next(left[0], end)
         else:
-            faults.append(_alone(labels.file(other), label_key == last, "picture", pictures.folder))
-            other += 1
-    if faults:
-        pictures.keep(kept[0])
-        labels.keep(kept[1])
+            faults.append(_alone(labels.file(other), label == last, "picture", pictures.folder))
+            alone[1].add(other)
+            other, label = next(left[1], end)
+    for names, places in zip((pictures, labels), alone, strict=True):
+        if places:
+            names.keep([index for index in range(len(names)) if index not in places])
     return Listing(pairs=Pairs(pictures, labels), faults=tuple(faults))
 
 
@@ -138,12 +141,20 @@ class PairDataset:
     def __getitem__(self, index: SupportsIndex) -> Sample:
         return self.read(self.pairs[position(index, len(self))])
 
+    def label(self, index: SupportsIndex) -> Pixels:
+        """Return the label of the sample at `index` alone; its picture is not decoded if there is a label."""
+        pair = self.pairs[position(index, len(self))]
+        return self.read(pair)["label"] if pair.label is None else self._read_label(pair.label)
+
     def read(self, pair: Pair) -> Sample:
         """Return the sample of `pair`."""
         image = read_picture(read_file(pair.picture), str(pair.picture))
         if pair.label is None:
             label = np.full(image.shape[1:], IGNORE_INDEX, np.uint8)
         else:
-            label = self.read_label(read_file(pair.label), str(pair.label))
+            label = self._read_label(pair.label)
             require_same_size(image, label, f"{pair.picture} and {pair.label}")
         return {"image": image, "label": label, "id": pair.id}
+
+    def _read_label(self, file: Path) -> Pixels:
+        return self.read_label(read_file(file), str(file))

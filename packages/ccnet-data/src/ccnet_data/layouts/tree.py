@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import DataError, enumerate_some
 
@@ -15,6 +15,13 @@ def require_folder(folder: Path, expected: str) -> Path:
         return folder
     present = next(parent for parent in folder.parents if parent.is_dir())
     raise DataError(f"{folder}: there is no such folder; {expected}. In {present}, {found_in(present)}.")
+
+
+def descend(folder: Path, inside: str) -> Path:
+    """Return the folder at `inside`, such as "a/b", where `folder` is the one that holds a, or a itself, or b."""
+    parts = PurePath(inside).parts
+    ways = (folder.joinpath(*parts[start:]) for start in range(len(parts)))
+    return next((way for way in ways if way.is_dir()), folder)
 
 
 def found_in(folder: Path) -> str:

@@ -1,0 +1,55 @@
+import pytest
+
+from ccnet_data.errors import DataError
+from ccnet_data.layouts.parquet_files import require_parquet, split_files
+
+WHOLE = b"PAR1" + bytes(20) + (20).to_bytes(4, "little") + b"PAR1"
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in ("val", "train"):
+        (tmp_path / f"{name}.parquet").write_bytes(WHOLE)
+    return tmp_path
+
+
+def test_the_files_of_a_folder_are_its_splits(root):
+    assert split_files(root, "train") == [root / "train.parquet"]
+    assert split_files(root, None) == [root / "train.parquet", root / "val.parquet"]
+
+
+def test_a_split_without_a_file_gets_the_nearest(root):
+    with pytest.raises(DataError, match=r"there is no vall\.parquet for the split 'vall'\. Did you mean 'val'\?"):
+        split_files(root, "vall")
+
+
+def test_a_root_without_parquet_files_says_what_was_found(tmp_path):
+    (tmp_path / "train.csv").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=r"root must hold train\.parquet and val\.parquet; found train\.csv\.$"):
+        split_files(tmp_path, None)
+    with pytest.raises(DataError, match="none: there is no such folder"):
+        split_files(tmp_path / "none", None)
+
+
+def test_a_whole_file_is_one_by_its_ends(root):
+    require_parquet(root / "train.parquet")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"PAR1" + bytes(50), b"text\n" * 20, WHOLE[:-1], WHOLE[1:], WHOLE[8:]]
+)
+def test_a_file_that_is_not_whole_is_refused(root, content):
+    (root / "train.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=rf"train\.parquet: not a whole parquet file \({len(content)} bytes\)"):
+        require_parquet(root / "train.parquet")
+
+
+def test_a_footer_longer_than_the_file_is_refused(root):
+    (root / "train.parquet").write_bytes(b"PAR1" + b"\xff" * 8 + b"PAR1")
+    with pytest.raises(DataError, match="not a whole parquet file"):
+        require_parquet(root / "train.parquet")
+
+
+def test_a_file_that_is_not_there_is_named(root):
+    with pytest.raises(DataError, match=r"none\.parquet: cannot be read \(No such file"):
+        require_parquet(root / "none.parquet")

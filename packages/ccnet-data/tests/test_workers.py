@@ -1,0 +1,67 @@
+import operator
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from ccnet_data.workers import CHUNK, every_sample
+
+
+@pytest.mark.parametrize(("workers", "count"), [(0, 0), (2, 0), (0, 3), (2, 3), (None, 40), (3, 5 * CHUNK + 1)])
+def test_every_position_is_worked_on_once_and_in_order(workers, count):
+    squares = [number * number for number in range(count)]
+    assert list(every_sample(squares, operator.getitem, workers, "squares")) == squares
+
+
+def test_more_work_than_is_handed_out_at_once_keeps_its_order():
+    assert list(every_sample(range(1000), operator.getitem, 2, "numbers")) == list(range(1000))
+
+
+def test_an_error_arrives_as_it_was_raised():
+    for workers in (0, 2):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            list(every_sample(["a"] * 64, operator.sub, workers, "texts"))
+
+
+def run(tmp_path, body):
+    """Run a script that has `work(dataset, index)` in `body` over 64 positions, in 2 processes."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\nfrom ccnet_data.workers import every_sample\n\n"
+        + textwrap.dedent(body)
+        + "\nif __name__ == '__main__':\n    print(sorted({*every_sample(range(64), work, 2, 'title')}))\n"
+    )
+    return subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, timeout=60)
+
+
+def test_the_work_is_shared_by_several_processes(tmp_path):
+    result = run(tmp_path, "def work(dataset, index):\n    time.sleep(0.05)\n    return os.getpid()\n")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(set(result.stdout.strip("[]\n").split(", "))) == 2
+
+
+def test_a_process_that_dies_is_an_error_and_not_a_hang(tmp_path):
+    result = run(tmp_path, "def work(dataset, index):\n    os._exit(7)\n")
+    assert result.returncode == 1
+    assert "DataError: A process ended in the middle of 64 samples" in result.stderr
+
+
+def test_a_consumer_that_leaves_early_leaves_no_process():
+    found = every_sample(range(100_000), operator.getitem, 2, "numbers")
+    assert next(found) == 0
+    found.close()
+    assert children(os.getpid()) == []
+
+
+def children(pid):
+    """Return the processes of Python's pools below `pid`, but not the tracker that multiprocessing keeps."""
+    with open(f"/proc/{pid}/task/{pid}/children") as listing:  # noqa: PTH123
+        found = listing.read().split()
+    return [child for child in found if "spawn_main" in command(child)]
+
+
+def command(pid):
+    with open(f"/proc/{pid}/cmdline") as line:  # noqa: PTH123
+        return line.read()
