@@ -30,7 +30,11 @@ def golden() -> Path:
 @pytest.fixture(scope="session")
 def fill(golden: Path) -> ModuleType:
     """The program that made the weights and pictures of the reference outputs."""
-    spec = spec_from_file_location("fill", golden / "fill.py")
+    return _load("fill", golden / "fill.py")
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = spec_from_file_location(name, path)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -139,3 +143,13 @@ def mmseg_state() -> Callable[[ccnet.CCNet], dict[str, torch.Tensor]]:
         return state
 
     return rename
+
+
+@pytest.fixture
+def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Hub on the loopback interface, which the client of this process asks; see hub_server.py."""
+    module = _load("hub_server", Path(__file__).with_name("hub_server.py"))
+    server = module.Hub()
+    server.slept = module.point_client_at(server, tmp_path / "home", monkeypatch)
+    yield server
+    server.stop()

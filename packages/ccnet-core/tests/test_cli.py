@@ -101,7 +101,7 @@ def test_predict_carries_out_the_plan_of_its_options(
 
 def test_predict_uses_the_device_that_auto_finds(run, weights, photo, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(cli, "find_device", lambda name: asked.append(name) or torch.device("cpu"))
+    monkeypatch.setattr("ccnet_core.model.find_device", lambda name: asked.append(name) or torch.device("cpu"))
     assert run("predict", photo, "--model", weights, "--out", tmp_path).returncode == 0
     assert asked == ["auto"]
 
@@ -205,6 +205,18 @@ def test_convert_writes_a_weights_folder_and_says_what_it_did(run, tiny, mmseg_s
     assert (done.returncode, done.stdout) == (0, said)
     model = ccnet.CCNet.from_pretrained(tmp_path / "out")
     assert torch.equal(model.head.fuse.conv.weight, tiny.head.fuse.conv.weight)
+
+
+def test_convert_replaces_a_folder_only_when_asked(run, tiny, weights, tmp_path):
+    torch.save(tiny.backbone.state_dict(), tmp_path / "file.pth")
+    before = (weights / "model.safetensors").read_bytes()
+    command = ["convert", tmp_path / "file.pth", "--model", "ccnet_tiny", "--out", weights]
+    done = run(*command)
+    said = f"error: {weights}: this folder is not empty. Give a new one, or --overwrite.\n"
+    assert (done.returncode, done.stderr) == (2, said)
+    assert (weights / "model.safetensors").read_bytes() == before
+    assert run(*command, "--overwrite").returncode == 0
+    assert ccnet.CCNet.from_pretrained(weights).config.num_classes == 19
 
 
 def test_convert_says_what_it_left_out(run, tiny, tmp_path):

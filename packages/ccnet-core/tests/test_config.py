@@ -44,7 +44,12 @@ def test_default_palette_is_pascal_vocs():
     [
         (lambda: BackboneConfig(depths=(1, 2)), "one value per stage"),
         (lambda: HeadConfig(channels=100), "multiple of reduction"),
-        (lambda: HeadConfig(recurrence=-1), "recurrence must be 0 or more"),
+        (lambda: HeadConfig(recurrence=-1), "recurrence must be a whole number from 0 to 256, got -1"),
+        (lambda: HeadConfig(recurrence=257), "recurrence must be a whole number from 0 to 256, got 257"),
+        (lambda: HeadConfig(kernel_size=257), "kernel_size must be whole numbers from 1 to 256, got 257"),
+        (lambda: BackboneConfig(depths=(257, 1, 1, 1)), "depths must be whole numbers from 1 to 256, got 257, 1"),
+        (lambda: BackboneConfig(depths=(1,) * 5, strides=(1,) * 5, dilations=(1,) * 5), "1 to 4 stages, depths has 5"),
+        (lambda: load_config("ccnet_tiny").with_classes(classes=["\ud800"]), "class names must be text"),
         (lambda: HeadConfig(kernel_size=2), "kernel_size must be odd"),
         (lambda: ccnet.InferencePlan(mode="slide"), "needs crop"),
         (lambda: ccnet.InferencePlan(mode="tile"), "'whole' or 'slide', got 'tile'"),

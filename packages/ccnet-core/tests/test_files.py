@@ -1,8 +1,12 @@
 import errno
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ccnet_core import files
 from ccnet_core.errors import CCNetError
 from ccnet_core.files import replace_folder, write_bytes, write_text
 
@@ -33,16 +37,6 @@ def test_failed_write_keeps_the_older_file(tmp_path, monkeypatch):
     assert names(tmp_path) == ["a"]
 
 
-def test_folder_replaces_the_older_one_whole(tmp_path):
-    with replace_folder(tmp_path / "f") as folder:
-        (folder / "one").touch()
-    with replace_folder(tmp_path / "f") as folder:
-        (folder / "two").touch()
-        assert names(tmp_path / "f") == ["one"]
-    assert names(tmp_path / "f") == ["two"]
-    assert names(tmp_path) == ["f"]
-
-
 def test_failure_keeps_the_older_folder(tmp_path):
     with replace_folder(tmp_path / "f") as folder:
         (folder / "whole").touch()
@@ -58,20 +52,112 @@ def test_failure_keeps_the_older_folder(tmp_path):
     assert names(tmp_path) == ["f"]
 
 
+@pytest.fixture(params=["in one step", "by two renames"])
+def replacing(request, monkeypatch):
+    """Both ways in which a folder takes the place of another."""
+    if request.param == "by two renames":
+        monkeypatch.setattr(files, "_exchange", lambda new, path: False)
+
+
+def test_folder_replaces_the_older_one_whole(tmp_path, replacing):
+    with replace_folder(tmp_path / "f") as folder:
+        (folder / "one").touch()
+    with replace_folder(tmp_path / "f") as folder:
+        (folder / "two").touch()
+        assert names(tmp_path / "f") == ["one"]
+    assert names(tmp_path / "f") == ["two"]
+    assert names(tmp_path) == ["f"]
+
+
+def test_there_is_no_moment_without_a_folder(tmp_path, monkeypatch):
+    if sys.platform != "linux":
+        pytest.skip("two folders change places in one step on Linux only")
+    with replace_folder(tmp_path / "f") as folder:
+        (folder / "one").touch()
+    monkeypatch.setattr(files, "_rename_twice", lambda new, path: pytest.fail("renamed twice"))
+    with replace_folder(tmp_path / "f") as folder:
+        (folder / "two").touch()
+    assert names(tmp_path / "f") == ["two"]
+
+
+def test_the_last_of_two_wins(tmp_path, replacing):
+    with replace_folder(tmp_path / "f") as last:
+        (last / "last").touch()
+        with replace_folder(tmp_path / "f") as first:
+            (first / "first").touch()
+    assert names(tmp_path / "f") == ["last"]
+    assert names(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("moment", ["before the first", "between the two"])
+def test_process_that_comes_between_two_renames_is_replaced(tmp_path, monkeypatch, moment):
+    monkeypatch.setattr(files, "_exchange", lambda new, path: False)
+    rename, renamed = Path.rename, []
+
+    def interfere(path, target):
+        renamed.append(path)
+        if moment == "before the first" and len(renamed) == 2:
+            shutil.rmtree(tmp_path / "f")
+        if moment == "between the two" and len(renamed) == 3:
+            (tmp_path / "f").mkdir()
+            (tmp_path / "f" / "other").touch()
+        return rename(path, target)
+
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "old").touch()
+    monkeypatch.setattr(Path, "rename", interfere)
+    with replace_folder(tmp_path / "f") as folder:
+        (folder / "new").touch()
+    assert names(tmp_path / "f") == ["new"]
+    assert names(tmp_path) == ["f"]
+
+
 def test_failed_renaming_brings_the_older_folder_back(tmp_path, monkeypatch):
     with replace_folder(tmp_path / "f") as folder:
         (folder / "whole").touch()
-    replace = Path.replace
+    monkeypatch.setattr(files, "_exchange", lambda new, path: False)
+    rename = Path.rename
 
     def fail_for_the_new_one(path, target):
-        if (path / "new").exists():
+        if (path / "new").exists() and not target.exists():
             raise OSError("no rights")
-        return replace(path, target)
+        return rename(path, target)
 
-    monkeypatch.setattr(Path, "replace", fail_for_the_new_one)
+    monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
     with pytest.raises(OSError, match="no rights"), replace_folder(tmp_path / "f") as folder:
         (folder / "new").touch()
     assert names(tmp_path / "f") == ["whole"]
+    assert names(tmp_path) == ["f"]
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from ccnet_core import files
+
+if sys.argv[3] == "by two renames":
+    files._exchange = lambda new, path: False
+print("ready", flush=True)
+input()
+for round in range(300):
+    with files.replace_folder(sys.argv[1]) as folder:
+        for name in "abc":
+            (folder / name).write_text(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("way", ["in one step", "by two renames"])
+def test_processes_at_the_same_time_leave_one_whole_folder(tmp_path, way):
+    command = [sys.executable, "-W", "ignore", "-c", PROCESS, str(tmp_path / "f")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, who, way], **pipes) for who in "12"]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[1] for process in processes] == ["", ""]
+    assert len({(tmp_path / "f" / name).read_text() for name in "abc"}) == 1
+    assert names(tmp_path / "f") == ["a", "b", "c"]
     assert names(tmp_path) == ["f"]
 
 

@@ -24,11 +24,11 @@ FOLDER = "/mmsegmentation/ccnet/"
 class Server:
     """Serves `files` by path, after `delay` seconds; `truncated` ends every answer before its announced length.
 
-    `asked` has all requests.
+    `stall` seconds pass in the middle of an answer. `asked` has all requests.
     """
 
     def __init__(self):
-        self.files, self.asked, self.truncated, self.delay = {}, [], False, 0
+        self.files, self.asked, self.truncated, self.delay, self.stall = {}, [], False, 0, 0
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -39,7 +39,10 @@ class Server:
                 self.send_response(200 if content is not None else 404)
                 self.send_header("Content-Length", str(len(content or b"")))
                 self.end_headers()
-                self.wfile.write((content or b"")[: 1000 if server.truncated else None])
+                self.wfile.write((content or b"")[:1000])
+                time.sleep(server.stall)
+                if not server.truncated:
+                    self.wfile.write((content or b"")[1000:])
 
             def log_message(self, *arguments):
                 pass
@@ -100,7 +103,7 @@ def assert_same(model, tiny):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
 def test_published_file_is_fetched_converted_and_kept_as_a_folder(server, file_name, tiny, tmp_path):
@@ -108,7 +111,11 @@ def test_published_file_is_fetched_converted_and_kept_as_a_folder(server, file_n
     assert_same(load(cache), tiny)
     assert names(cache) == [file_name.removesuffix(".pth")]
     assert server.asked == [FOLDER + file_name]
-    assert "value: 0.5" in (cache / file_name.removesuffix(".pth") / "README.md").read_text()
+    folder = cache / file_name.removesuffix(".pth")
+    card = (folder / "README.md").read_text()
+    assert "value: 0.5" in card
+    assert "license: apache-2.0\n" in card
+    assert (folder / "picture.png").is_file()
 
 
 def test_second_load_needs_no_network(server, file_name, tiny, tmp_path):
@@ -157,16 +164,29 @@ def stop(server, path):
     server.stop()
 
 
+def keep_silent(server, path):
+    server.delay = 2
+
+
+def stall(server, path):
+    server.stall = 2
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
+        (keep_silent, "cannot be fetched .*timed out"),
+        (stall, "cannot be fetched .*timed out"),
         (fail_hash, "what came is damaged or another file"),
         (cut_short, "what came is damaged or another file"),
         (remove, "cannot be fetched .*404"),
         (stop, "cannot be fetched .*refused"),
     ],
 )
-def test_failed_download_says_what_to_put_where_and_leaves_nothing(server, file_name, tmp_path, fault, message):
+def test_failed_download_says_what_to_put_where_and_leaves_nothing(
+    server, file_name, tmp_path, monkeypatch, fault, message
+):
+    monkeypatch.setattr("ccnet_core.published.TIMEOUT", 0.5)
     fault(server, FOLDER + file_name)
     with pytest.raises(ccnet.WeightsError, match=message) as caught:
         load(tmp_path / "cache")
@@ -198,7 +218,7 @@ def test_full_disk_is_named_and_leaves_nothing(file_name, tmp_path, monkeypatch)
     def fill(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ccnet_core.weights_folder.save_file", fill)
+    monkeypatch.setattr("ccnet_core.shards.save_file", fill)
     with pytest.raises(ccnet.WeightsError, match=r"cannot be written .*No space left on device.* Make room"):
         load(tmp_path / "cache")
 

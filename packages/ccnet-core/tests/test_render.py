@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from ccnet_core import render
+from ccnet_core.config import default_palette
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 100, 0))
 
@@ -59,3 +60,63 @@ def test_attention_is_hottest_where_the_weight_is():
 def test_small_pictures_are_enlarged_by_a_whole_factor():
     drawn = render.attention_picture(np.zeros((10, 100, 3), np.uint8), (0, 0), [np.ones((1, 1), np.float32)])
     assert drawn.shape == (30, 600 + render.GAP, 3)
+
+
+NAMES = ("sky", "road", "tree")
+
+
+def test_legend_shows_every_class_in_its_colour_beside_its_name():
+    drawn = render.legend(NAMES, PALETTE, width=120)
+    assert drawn.shape == (3 * render.LINE, 120, 3)
+    for label, colour in enumerate(PALETTE):
+        line = drawn[label * render.LINE : (label + 1) * render.LINE]
+        assert line[render.LINE // 2, render.LINE // 2].tolist() == list(colour)
+        assert (line[:, 2 * render.LINE :] < 100).any()
+
+
+def test_legend_shows_only_the_classes_asked_for():
+    drawn = render.legend(NAMES, PALETTE, shown=[1])
+    assert drawn.shape == (render.LINE, 600, 3)
+    assert drawn[render.LINE // 2, render.LINE // 2].tolist() == [200, 0, 0]
+    assert render.legend(NAMES, PALETTE, shown=[]).shape == (render.LINE, 600, 3)
+
+
+def test_legend_of_many_classes_stands_in_columns_from_top_to_bottom():
+    palette = default_palette(150)
+    drawn = render.legend([f"class number {label}" for label in range(150)], palette, width=1200)
+    assert drawn.shape[1] == 1200
+    assert drawn.shape[0] <= 30 * render.LINE
+    middles = [swatch(drawn, colour) for colour in palette]
+    assert middles == sorted(middles)
+    assert len({x for x, _ in middles}) >= 5
+
+
+def swatch(drawn, colour):
+    """Return (x, line) of the middle of the run of a colour on the middle row of a line: letters have no such run."""
+    middle_rows = (drawn[render.LINE // 2 :: render.LINE] == colour).all(-1)
+    lines, columns = np.nonzero(np.lib.stride_tricks.sliding_window_view(middle_rows, render.LINE // 2, axis=1).all(-1))
+    return round(columns.mean()) + render.LINE // 4, round(lines.mean())
+
+
+def test_long_names_are_cut_and_no_column_runs_into_the_next():
+    palette = ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12))
+    drawn = render.legend(["W" * 39, "W" * 10_000, "W" * 40, "W" * 41], palette, width=1400)
+    left = [swatch(drawn, colour)[0] for colour in palette]
+    assert left[0] == left[1] < left[2] == left[3]
+    assert (drawn[:, left[2] - render.LINE : left[2] - render.LINE // 2 - 1] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [("two\nlines", "two lines"), ("half \ud800 a pair", "half a pair"), ("\x00", "unnamed"), ("é", "é")],
+)
+def test_any_name_is_drawn_in_one_line(name, drawn):
+    legend = render.legend([name], [(1, 2, 3)])
+    np.testing.assert_array_equal(legend, render.legend([drawn], [(1, 2, 3)]))
+    assert legend.shape == (render.LINE, 600, 3)
+
+
+def test_png_is_the_content_of_the_file(tmp_path):
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    render.write_png(tmp_path / "a.png", picture)
+    assert (tmp_path / "a.png").read_bytes() == render.png(picture)

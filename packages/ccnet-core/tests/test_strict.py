@@ -4,7 +4,7 @@ from typing import Any, Literal
 import pytest
 
 from ccnet_core.errors import ConfigError
-from ccnet_core.strict import from_mapping, to_mapping
+from ccnet_core.strict import from_mapping, read_json, to_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +73,35 @@ def test_wrong_data_names_key_and_value(plain, message):
 def test_the_callers_error_is_raised():
     with pytest.raises(KeyError):
         from_mapping(Settings, {}, where="test", error=KeyError)
+
+
+def test_json_file_is_plain_data(tmp_path):
+    (tmp_path / "file").write_text('{"ä": [1, 2.5, null, {}]}', "utf-8")
+    assert read_json(tmp_path / "file") == {"ä": [1, 2.5, None, {}]}
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "other")
+
+
+DISTINCT = b", ".join(b'"%d": 0' % number for number in range(200_000))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{half", "Expecting property name"),
+        (b'"\xff"', "can't decode byte 0xff"),
+        (b'{"b": {"a": 1, "a": 1}}', "the key 'a' is there twice"),
+        (b"{%s, %s}" % (DISTINCT, b'"199999": 0'), "the key '199999' is there twice"),
+        (b"[" * 100_000, "recursion"),
+        (b" " * 2**22 + b"{}", "more than 4194304 bytes"),
+    ],
+)
+def test_wrong_json_file_is_named(tmp_path, content, message):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"/file: cannot be read \(.*{message}"):
+        read_json(tmp_path / "file")
+
+
+def test_folder_in_place_of_a_json_file_raises_the_callers_error(tmp_path):
+    with pytest.raises(KeyError, match="cannot be read"):
+        read_json(tmp_path, error=KeyError)

@@ -4,7 +4,7 @@ import pytest
 
 import ccnet_core as ccnet
 from ccnet_core.config import PixelStatistics
-from ccnet_core.zoo import load_config
+from ccnet_core.zoo import find_terms, load_config
 
 
 def test_published_models_come_first_sixteen_of_mmsegmentation_and_the_authors_own():
@@ -78,3 +78,18 @@ def test_names_that_begin_so_come_before_close_ones():
         ccnet.ConfigError, match="Did you mean 'ccnet_r50-d8_4xb2-40k_cityscapes-512x1024' or 'ccnet_r50-d8_"
     ):
         load_config("ccnet_r50-d8")
+
+
+def test_terms_are_known_for_the_data_of_every_published_model_and_for_no_other_name():
+    for name in ccnet.list_models()[:17]:
+        terms = find_terms(load_config(name).published.dataset)
+        assert terms.page.startswith("http")
+        assert terms.terms.endswith(".")
+    assert find_terms("a dataset of mine") is None
+
+
+@pytest.mark.parametrize("dataset", ["cityscapes", "ade20k", "voc12aug", "lip", "camvid", "coco"])
+def test_terms_name_where_they_were_read(dataset):
+    terms = find_terms(dataset)
+    assert terms.source.startswith("http")
+    assert "\n" not in terms.terms

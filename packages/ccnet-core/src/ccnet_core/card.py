@@ -1,63 +1,143 @@
-"""The model card of a weights folder: YAML metadata that the Hub reads, then text for people."""
+"""The model card of a weights folder: metadata for the Hub, then text for people."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import yaml
-
-from ccnet_core.config import CCNetConfig
-
-METRIC_NAMES = {"miou": "mean_iou", "macc": "mean_accuracy", "aacc": "overall_accuracy"}
-"""Our metric names to those of the Hub."""
+from ccnet_core import zoo
+from ccnet_core.card_metadata import dataset_title, metadata, metric_title
+from ccnet_core.config import CCNetConfig, HeadConfig, InferencePlan
+from ccnet_core.text import markdown
 
 ATTENTION_NAMES = {"criss_cross": "criss-cross attention", "non_local": "non-local attention"}
 """What a reader calls `HeadConfig.attention`."""
 
+PAPER = "https://arxiv.org/abs/1811.11721"
 
-def model_card(config: CCNetConfig, metrics: Mapping[str, float], datasets: Sequence[str]) -> str:
-    """Return README.md for a folder with `config`. `metrics` are from 0 to 1, `datasets` name the training data."""
-    metadata = yaml.safe_dump(_metadata(config, metrics, datasets), sort_keys=False, allow_unicode=True)
-    figures = "\n".join(f"| {name} | {value:.4f} |" for name, value in metrics.items())
-    table = f"\n| metric | value |\n|---|---|\n{figures}\n" if metrics else "\nNo metric was recorded.\n"
+
+def model_card(
+    config: CCNetConfig,
+    *,
+    metrics: Mapping[str, float],
+    datasets: Sequence[str],
+    license: str | None = None,
+    has_picture: bool = False,
+    repository: str | None = None,
+) -> str:
+    """Return README.md for a folder with `config`, which holds picture.png.
+
+    `metrics` are from 0 to 1, measured on the first of `datasets`, which name the training data; `license` is that of
+    the weights by its identifier on the Hub. `has_picture` says that picture.png shows a prediction, not only the
+    legend. `repository` is "org/name". Raises ConfigError for values that the metadata cannot hold.
+    """
+    caption = "A picture, the prediction laid over it, and its classes" if has_picture else "The colours of the classes"
     return f"""---
-{metadata}---
-# {config.name}
+{metadata(config, metrics, datasets, license)}---
+# {markdown(config.name)}
 
-A semantic segmentation network with {ATTENTION_NAMES[config.head.attention]} ({config.head.recurrence} steps) and
-{config.num_classes} classes: {", ".join(config.classes)}.
+A semantic segmentation network {_attention(config.head)} for {config.num_classes} classes.
 
+![{caption}](picture.png)
+
+## Use
+With the Python package `ccnet-core`:
 ```python
 import ccnet_core as ccnet
 
-model = ccnet.CCNet.from_pretrained("this folder or its Hub name")
+model = ccnet.CCNet.from_pretrained({json.dumps(repository or "this folder or its Hub name")})
 labels = ccnet.predict(model, "picture.jpg").labels  # (height, width), one class per pixel
 ```
 
-The model takes RGB pixels from 0 to 255 and normalises them itself.
-{table}
-Weights carry the terms of the data they were trained on: before you publish this folder, state them here and add
-`license:` to the lines at the top.
+## Input and inference
+{_input(config)}
+
+{_inference(config.inference)}
+
+## Metrics
+{_metrics(metrics, datasets)}
+
+## Training data and its terms
+{_terms(datasets)}
+
+## Licence of the weights
+{f"`{license}`" if license else "Not stated. Before you publish this folder, add `license:` to the lines at the top."}
+
+## Limits
+Every pixel gets one of these {config.num_classes} classes, also where it shows none of them. The metrics hold for
+pictures like those of the training data; on other cameras, places or light, measure before you rely on it.
+
+## Citation
+Criss-cross attention is from [CCNet]({PAPER}):
+```bibtex
+@inproceedings{{huang2019ccnet,
+  title = {{CCNet: Criss-Cross Attention for Semantic Segmentation}},
+  author = {{Huang, Zilong and Wang, Xinggang and Huang, Lichao and Huang, Chang
+            and Wei, Yunchao and Liu, Wenyu}},
+  booktitle = {{IEEE/CVF International Conference on Computer Vision (ICCV)}},
+  year = {{2019}},
+  note = {{arXiv:1811.11721}}
+}}
+```
+
+## Classes
+{_classes(config)}
 """
 
 
-def _metadata(config: CCNetConfig, metrics: Mapping[str, float], datasets: Sequence[str]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "library_name": "ccnet-core",
-        "pipeline_tag": "image-segmentation",
-        "tags": ["semantic-segmentation", "criss-cross-attention", "ccnet"],
-    }
-    if datasets:
-        metadata["datasets"] = list(datasets)
-    if metrics and datasets:
-        metadata["model-index"] = [{"name": config.name, "results": [_result(metrics, datasets[0])]}]
-    return metadata
+def _attention(head: HeadConfig) -> str:
+    if head.recurrence == 0:
+        return "without attention"
+    steps = "1 step" if head.recurrence == 1 else f"{head.recurrence} steps"
+    return f"with {ATTENTION_NAMES[head.attention]} ({steps})"
 
 
-def _result(metrics: Mapping[str, float], dataset: str) -> dict[str, Any]:
-    return {
-        "task": {"type": "image-segmentation", "name": "Semantic segmentation"},
-        "dataset": {"type": dataset, "name": dataset},
-        "metrics": [
-            {"type": METRIC_NAMES.get(name, name), "value": round(value, 6)} for name, value in metrics.items()
-        ],
-    }
+def _input(config: CCNetConfig) -> str:
+    pixels = config.pixels
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (pixels.mean, pixels.std))
+    return (
+        f"RGB pictures of any size, bytes from 0 to 255. The model normalises them itself: mean {mean}, standard "
+        f"deviation {std}, in the order {pixels.channel_order.upper()}."
+    )
+
+
+def _inference(plan: InferencePlan) -> str:
+    text = "Prediction sees the whole picture at once."
+    if plan.mode == "slide" and plan.crop and plan.stride:
+        crop, stride = (f"{height} x {width}" for height, width in (plan.crop, plan.stride))
+        text = f"Prediction slides windows of {crop} pixels at a stride of {stride} (height x width)."
+    if plan.resize == "plan" and plan.base_scale:
+        scale = "{} x {}".format(*plan.base_scale)
+        text += (
+            f" For its metrics a picture is first fitted into {scale} (long edge x short edge), which `ccnet.predict` "
+            "does with `plan=model.config.inference`."
+        )
+    return text
+
+
+def _metrics(metrics: Mapping[str, float], datasets: Sequence[str]) -> str:
+    if not metrics:
+        return "No metric was recorded."
+    measured = f"Measured on {markdown(dataset_title(datasets[0]))}, from 0 to 1." if datasets else "From 0 to 1."
+    rows = [f"| {markdown(metric_title(name))} | {float(value):.4f} |" for name, value in metrics.items()]
+    return "\n".join([measured, "", "| metric | value |", "|---|---|", *rows])
+
+
+def _terms(datasets: Sequence[str]) -> str:
+    if not datasets:
+        return "Not recorded. Weights carry the terms of their data: state them here before you publish this folder."
+    return "\n".join(f"- {_terms_of(name)}" for name in datasets)
+
+
+def _terms_of(dataset: str) -> str:
+    known = zoo.find_terms(dataset)
+    if known is None:
+        return f"{markdown(dataset)}. State the terms of the data here before you publish this folder."
+    title = f"[{known.title}]({known.page})" if known.page else known.title
+    return f"{title}. {known.terms}" + (f" ([source]({known.source}))" if known.source else "")
+
+
+def _classes(config: CCNetConfig) -> str:
+    rows = [
+        f"| {index} | {markdown(name)} | `#{red:02x}{green:02x}{blue:02x}` |"
+        for index, (name, (red, green, blue)) in enumerate(zip(config.classes, config.palette, strict=True))
+    ]
+    return "\n".join(["| label | class | colour |", "|---|---|---|", *rows])

@@ -5,7 +5,10 @@ import math
 from ccnet_core.errors import ConfigError
 
 LARGEST_SIZE = 2**16
-"""Of a channel count, stride, dilation or depth: enough for any network, and no request for all memory."""
+"""Of a channel count, stride or dilation: enough for any network, and no size that overflows."""
+
+LARGEST_COUNT = 256
+"""Of blocks in a stage, of attention steps, and of the edge of a kernel: what a network is built from one by one."""
 
 
 def require(condition: object, message: str) -> None:
@@ -14,11 +17,11 @@ def require(condition: object, message: str) -> None:
         raise ConfigError(f"{message}.")
 
 
-def require_sizes(**values: tuple[int, ...]) -> None:
-    """Raise ConfigError unless all values are whole numbers from 1 to `LARGEST_SIZE`."""
+def require_sizes(*, largest: int = LARGEST_SIZE, **values: tuple[int, ...]) -> None:
+    """Raise ConfigError unless all values are whole numbers from 1 to `largest`."""
     for name, sizes in values.items():
-        fits = all(is_whole(size) and 1 <= size <= LARGEST_SIZE for size in sizes)
-        require(fits, f"{name} must be whole numbers from 1 to {LARGEST_SIZE}, got {', '.join(map(repr, sizes))}")
+        fits = all(is_whole(size) and 1 <= size <= largest for size in sizes)
+        require(fits, f"{name} must be whole numbers from 1 to {largest}, got {', '.join(map(repr, sizes))}")
 
 
 def require_slope(negative_slope: float) -> None:
@@ -29,6 +32,11 @@ def require_slope(negative_slope: float) -> None:
 def is_whole(value: object) -> bool:
     """Return whether `value` is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_text(value: object) -> bool:
+    """Return whether `value` is a str that UTF-8 can hold: half a surrogate pair, as JSON can spell it, is none."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def is_positive(value: object) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ccnet_core import __version__, attention_backends, attention_map, list_models, predict, render
 from ccnet_core.attention.select import ENVIRONMENT_VARIABLE, require_known
-from ccnet_core.devices import CHOICES, find_device
-from ccnet_core.errors import CCNetError, PictureError
+from ccnet_core.devices import CHOICES
+from ccnet_core.errors import CCNetError, PictureError, WeightsError
 from ccnet_core.layouts import LAYOUTS
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import to_tensor
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("file", metavar="FILE", help="mmsegmentation's, the authors', or an ImageNet backbone")
     command.add_argument("--model", required=True, metavar="NAME", help="the model it fits; `ccnet models` lists them")
     command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the weights folder to write")
+    command.add_argument("--overwrite", action="store_true", help="replace an older weights folder")
     command.add_argument("--layout", choices=("auto", *LAYOUTS), default="auto", help="default: auto")
     command.set_defaults(run=_convert)
 
@@ -93,8 +94,7 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _load(options: argparse.Namespace) -> CCNet:
-    device = find_device(options.device)
-    model = CCNet.from_pretrained(options.model).to(device)
+    model = CCNet.from_pretrained(options.model, device=options.device)
     model.use_attention(options.backend)
     return model
 
@@ -134,6 +134,8 @@ def _attend(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:
+        raise WeightsError(f"{options.out}: this folder is not empty. Give a new one, or --overwrite.")
     done = transplant(options.file, CCNet, model=options.model, layout=options.layout)
     done.model.save_pretrained(options.out)
     reasons = ", ".join(sorted(set(done.dropped.values())))

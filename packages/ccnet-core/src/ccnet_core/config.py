@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ccnet_core import strict
-from ccnet_core.checks import is_colour, is_pair, is_positive, is_whole, require, require_sizes, require_slope
+from ccnet_core.checks import (
+    LARGEST_COUNT,
+    is_colour,
+    is_pair,
+    is_positive,
+    is_text,
+    is_whole,
+    require,
+    require_sizes,
+    require_slope,
+)
 
 Colour = tuple[int, int, int]
 
@@ -52,12 +62,14 @@ class BackboneConfig:
         """Refuse stages that do not fit together."""
         stages = {len(self.depths), len(self.strides), len(self.dilations)}
         require(len(stages) == 1 and 0 not in stages, "depths, strides and dilations need one value per stage")
+        require(len(self.depths) <= 4, f"a backbone has 1 to 4 stages, depths has {len(self.depths)}")
         require(self.block in ("basic", "bottleneck"), f"block must be 'basic' or 'bottleneck', got {self.block!r}")
         require(
             len(self.stem_channels) in (1, 3), f"stem_channels must be one or three numbers, got {self.stem_channels}"
         )
-        require_sizes(width=(self.width,), stem_channels=self.stem_channels, depths=self.depths)
+        require_sizes(width=(self.width,), stem_channels=self.stem_channels)
         require_sizes(strides=self.strides, dilations=self.dilations)
+        require_sizes(depths=self.depths, largest=LARGEST_COUNT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +105,10 @@ class HeadConfig:
             require_sizes(consistency_channels=(self.consistency_channels,))
         fits = self.channels % self.reduction == 0
         require(fits, f"channels {self.channels} must be a multiple of reduction {self.reduction}")
-        require(
-            is_whole(self.recurrence) and self.recurrence >= 0, f"recurrence must be 0 or more, got {self.recurrence}"
-        )
-        require(
-            is_whole(self.kernel_size) and self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}"
-        )
+        counted = is_whole(self.recurrence) and 0 <= self.recurrence <= LARGEST_COUNT
+        require(counted, f"recurrence must be a whole number from 0 to {LARGEST_COUNT}, got {self.recurrence!r}")
+        require_sizes(kernel_size=(self.kernel_size,), largest=LARGEST_COUNT)
+        require(self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}")
         require_slope(self.negative_slope)
         require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
         require(math.isfinite(self.gamma), f"gamma must be a number, got {self.gamma}")
@@ -198,7 +208,8 @@ class CCNetConfig:
     def __post_init__(self) -> None:
         """Refuse classes, a palette or an auxiliary stage that does not fit."""
         require(self.classes, "a model needs at least one class")
-        require(all(isinstance(name, str) for name in self.classes), f"class names must be text, got {self.classes}")
+        require(is_text(self.name), f"name must be text, got {self.name!r}")
+        require(all(map(is_text, self.classes)), f"class names must be text, got {self.classes}")
         require(len(set(self.classes)) == len(self.classes), "two classes have the same name")
         counts = f"{len(self.classes)} classes but {len(self.palette)} palette colours"
         require(len(self.palette) == len(self.classes), counts)

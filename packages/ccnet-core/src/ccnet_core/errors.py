@@ -3,9 +3,17 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST_MESSAGE = 1500
+
 
 class CCNetError(ValueError):
     """Base of all errors that ccnet_core raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        # What a file holds may be of any length. The beginning of a message says where, the end what to do.
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[: LONGEST_MESSAGE - 500]} ... {message[-500:]}"
+        super().__init__(message)
 
 
 class ConfigError(CCNetError):
@@ -28,7 +36,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean ...?" with up to three names that begin with `name` or are close to it, or all known."""
     names = sorted(known)
     begun = [known for known in names if name and known.startswith(name)][:3]
-    close = begun or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = begun or difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5)
     if close:
         return f" Did you mean {' or '.join(repr(match) for match in close)}?"
     return f" Known: {', '.join(names)}."

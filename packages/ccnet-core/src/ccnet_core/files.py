@@ -1,7 +1,10 @@
 """Files that are written beside their place and renamed, so that a reader never sees half of one."""
 
 import contextlib
+import ctypes
+import errno
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +42,11 @@ def write_text(path: str | Path, text: str) -> None:
 def replace_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty folder beside `path` that takes its place when the block ends without an error.
 
-    An older folder at `path` is moved aside first and removed after: between two renames `path` is missing, but it is
-    never incomplete. On an error the new folder is removed and the old one stays. Raises CCNetError if `path` is a
-    file or the current folder.
+    Of several processes that do so at the same time the last one wins. On Linux the two folders change places in one
+    step, where the file system can; elsewhere `path` is missing for a moment between two renames. It is never
+    incomplete, but files opened before and after may be of two folders. On an error the new folder is removed and the
+    old one stays. A process that is killed leaves a folder `.NAME-xxxxxxxxxxxx.tmp` beside `path`, which nobody uses or
+    removes. Raises CCNetError if `path` is a file or the current folder.
     """
     path = Path(path).resolve()
     if path.exists() and not path.is_dir():
@@ -53,25 +58,50 @@ def replace_folder(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        _swap(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        _take_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # now the old folder, or the new one after an error
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}.tmp")
 
 
-def _swap(new: Path, path: Path) -> None:
-    if not path.exists():
-        new.replace(path)
-        return
-    old = _beside(path)
-    path.replace(old)
+def _take_place(new: Path, path: Path) -> None:
+    """Rename `new` to `path`. If there is a folder, it is called `new` then, or gone."""
+    while not (_rename(new, path) or _exchange(new, path) or _rename_twice(new, path)):
+        pass  # another process was faster, and is replaced now
+
+
+def _rename(new: Path, path: Path) -> bool:
+    """Return False if there is a folder that is not empty."""
     try:
-        new.replace(path)
+        new.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _exchange(new: Path, path: Path) -> bool:
+    """Let the two folders change places in one step; return False where that cannot be."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    here, exchange = -100, 2  # AT_FDCWD of fcntl.h, RENAME_EXCHANGE of linux/fs.h
+    return rename is not None and rename(here, bytes(new), here, bytes(path), exchange) == 0
+
+
+def _rename_twice(new: Path, path: Path) -> bool:
+    """Move the older folder aside; return False if another process did so, or put its own in place, first."""
+    old = _beside(path)
+    try:
+        path.rename(old)
+    except FileNotFoundError:
+        return False
+    try:
+        renamed = _rename(new, path)
     except OSError:
-        old.replace(path)
+        old.rename(path)
         raise
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
+    return renamed

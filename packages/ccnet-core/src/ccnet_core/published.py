@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import shutil
+import uuid
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import torch
 from torch import nn
 
-from ccnet_core import weights_folder, zoo
+from ccnet_core import card, render, weights_folder, zoo
 from ccnet_core.config import CCNetConfig, Published
 from ccnet_core.errors import WeightsError
 from ccnet_core.transplant import transplant
@@ -19,6 +22,11 @@ SERVER = "https://download.openmmlab.com"
 MIRROR_VARIABLE = "CCNET_MIRROR"
 """The environment variable that replaces `SERVER`, for example with a mirror behind a firewall."""
 
+TIMEOUT = 30.0
+"""Seconds for which the server may be silent."""
+
+LICENCE = "apache-2.0"
+"""Of the published weights, as of all that mmsegmentation's repository holds."""
 
 Build = Callable[[CCNetConfig], nn.Module]
 """What makes the network of a configuration."""
@@ -38,7 +46,7 @@ def find_published(
     cache = Path(cache_dir) if cache_dir is not None else Path(torch.hub.get_dir()) / "checkpoints"
     file = cache / url.rpartition("/")[2]
     folder = file.with_suffix("")
-    if (folder / weights_folder.WEIGHTS_FILE).is_file():
+    if (folder / weights_folder.CONFIG_FILE).is_file():
         return folder
     convert = f"ccnet convert FILE.pth --model {name} --out FOLDER"
     remedy = f"Put the file {_figures(name).checkpoint} at {file}, or run: {convert}"
@@ -77,7 +85,7 @@ def _make_folder(name: str, build: Build, url: str, file: Path, remedy: str) -> 
 
     folder = file.with_suffix("")
     with WeakFileLock(file.with_name(f".{folder.name}.lock")):
-        if (folder / weights_folder.WEIGHTS_FILE).is_file():  # by another process, meanwhile
+        if (folder / weights_folder.CONFIG_FILE).is_file():  # by another process, meanwhile
             return
         fetched = not file.is_file()
         if fetched:
@@ -86,7 +94,9 @@ def _make_folder(name: str, build: Build, url: str, file: Path, remedy: str) -> 
             _require_hash(file, remedy)
         figures, done = _figures(name), transplant(file, build, model=name)
         metrics, datasets = {"miou": figures.miou / 100}, [figures.dataset]
-        weights_folder.save_folder(folder, done.config, done.model.state_dict(), metrics=metrics, datasets=datasets)
+        text = card.model_card(done.config, metrics=metrics, datasets=datasets, license=LICENCE)
+        legend = render.png(render.legend(done.config.classes, done.config.palette))
+        weights_folder.save_folder(folder, done.config, done.model.state_dict(), card=text, picture=legend)
         if fetched:
             file.unlink()
 
@@ -97,18 +107,36 @@ def _hash_digits(file: Path) -> str:
 
 
 def _download(url: str, file: Path, remedy: str) -> None:
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # imported here: see above
+
+    temporary = file.with_name(f".{file.name}-{uuid.uuid4().hex[:12]}")
+    request = Request(url, headers={"User-Agent": "ccnet-core"})
     try:
-        torch.hub.download_url_to_file(url, str(file), hash_prefix=_hash_digits(file))
-    except RuntimeError as error:  # a wrong hash, also of a download that was cut short
-        raise WeightsError(f"{url}: what came is damaged or another file ({error}). Try again. {remedy}") from error
+        with (
+            urlopen(request, timeout=TIMEOUT) as answer,
+            temporary.open("wb") as stream,
+            tqdm.wrapattr(stream, "write", total=answer.length, desc=file.name) as shown,
+        ):
+            shutil.copyfileobj(answer, shown, 2**20)
+        found = _sha256(temporary)
+        if not found.startswith(_hash_digits(file)):  # also of a download that was cut short
+            message = f"{url}: what came is damaged or another file: its SHA-256 begins with {found[:8]}. Try again."
+            raise WeightsError(f"{message} {remedy}")
+        temporary.replace(file)
     except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
         if isinstance(error, HTTPError):
             error.close()  # it is also the answer, and holds the connection
         raise WeightsError(f"{url}: cannot be fetched ({error}). {remedy}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _require_hash(file: Path, remedy: str) -> None:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = _sha256(file)
     if not found.startswith(_hash_digits(file)):
         raise WeightsError(f"{file}: damaged or another file: its SHA-256 begins with {found[:8]}. Remove it. {remedy}")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from ccnet_core import files
 from ccnet_core.config import Colour
+from ccnet_core.text import one_line
 
 Array = NDArray[np.uint8]
 
 GAP = 4
 """Pixels of white between pictures that stand side by side."""
+
+LINE = 24
+"""Pixels from one line of a legend to the next."""
+
+LONGEST_NAME = 40
+"""Characters of a class name in a legend."""
 
 
 def colour_labels(labels: NDArray[np.integer], palette: Sequence[Colour]) -> Array:
@@ -107,9 +114,42 @@ def _mark(picture: Array, x: int, y: int) -> Array:
     return np.asarray(image)
 
 
-def write_png(path: str | Path, picture: Array | Image.Image) -> None:
-    """Write a PNG beside its place and rename it."""
+def legend(
+    classes: Sequence[str], palette: Sequence[Colour], *, shown: Sequence[int] | None = None, width: int = 600
+) -> Array:
+    """Return a picture `width` wide with colour, number and name of the classes `shown`, by default of all.
+
+    They stand in as many columns as fit, from top to bottom. A long name is cut. Pillow's font has the letters of
+    English only; the number tells which class another name is.
+    """
+    font = ImageFont.load_default(LINE * 0.6)
+    labels = range(len(classes)) if shown is None else shown
+    names = [f"{label}  {_cut(one_line(classes[label]))}" for label in labels]
+    widest = max((font.getlength(name) for name in names), default=0)
+    columns = max(1, int(width // (widest + 2 * LINE)))
+    rows = -(-len(names) // columns)
+    image = Image.new("RGB", (width, max(1, rows) * LINE), "white")
+    draw = ImageDraw.Draw(image)
+    for place, (label, name) in enumerate(zip(labels, names, strict=True)):
+        column, row = divmod(place, rows)
+        x, y = column * width // columns, row * LINE
+        draw.rectangle((x, y + 3, x + LINE, y + LINE - 4), fill=palette[label], outline="grey")
+        draw.text((x + LINE * 1.4, y + LINE / 2), name, fill="black", font=font, anchor="lm")
+    return np.asarray(image)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
+
+
+def png(picture: Array | Image.Image) -> bytes:
+    """Return the content of a PNG file."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
-    files.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_png(path: str | Path, picture: Array | Image.Image) -> None:
+    """Write a PNG beside its place and rename it."""
+    files.write_bytes(path, png(picture))

@@ -6,14 +6,50 @@ Used for `config.json`, the zoo and the trainer's recipes. Supported field types
 
 import contextlib
 import dataclasses
+import json
 import math
 import types
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ccnet_core.errors import CCNetError, ConfigError, nearest
 
 T = TypeVar("T")
+
+LARGEST_JSON = 2**22
+"""Bytes. What Python makes of a file takes up to twenty times as much memory."""
+
+
+def read_json(path: Path, *, error: type[Exception] = ConfigError) -> Any:
+    """Return the plain data of a JSON file.
+
+    Raises FileNotFoundError if there is no such file, and `error`, which names it, if it cannot be read, is larger than
+    `LARGEST_JSON`, not JSON in UTF-8, or has a key twice.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise ValueError(f"more than {LARGEST_JSON} bytes")
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_distinct)
+    except FileNotFoundError:
+        raise
+    except PermissionError as fault:
+        raise error(f"{path}: may not be read. Check its permissions.") from fault
+    except (OSError, ValueError, RecursionError) as fault:
+        raise error(f"{path}: cannot be read ({fault}). Save or download it again.") from fault
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {name!r} is there twice")
+    return mapping
 
 
 def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[Exception] = ConfigError) -> T:

@@ -17,6 +17,7 @@ from ccnet_core.config import BackboneConfig, CCNetConfig
 from ccnet_core.errors import WeightsError
 from ccnet_core.layouts import BACKBONES, LAYOUTS, NETWORKS, Renamed, rename
 from ccnet_core.resnet import ResNet
+from ccnet_core.tensors import shapes_only
 from ccnet_core.torch_file import StoredTensor
 
 COUNTER = "num_batches_tracked"
@@ -169,7 +170,7 @@ def _other_models(expected: Mapping[str, Tensor], renamed: Renamed) -> str:
 
 @functools.cache
 def _shapes_of(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
+    with shapes_only():
         return _shapes(ResNet(config).state_dict(), "")
 
 

@@ -1,27 +1,41 @@
 """The weights folder: what is in it, and reading and writing it (interface 3 of ARCHITECTURE.md)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ccnet_core import card, files, strict
+from ccnet_core import files, shards, strict
 from ccnet_core.checks import is_whole
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import WeightsError
+from ccnet_core.shards import INDEX_FILE, WEIGHTS_FILE
+from ccnet_core.tensors import StoredTensor
 
 FORMAT_VERSION = 1
 """The version of the folder's layout. A newer folder is refused."""
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 CARD_FILE = "README.md"
-FILES = (CONFIG_FILE, WEIGHTS_FILE, PREPROCESSOR_FILE, CARD_FILE)
+PICTURE_FILE = "picture.png"
+FILES = (
+    *(CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors"),
+    *(PREPROCESSOR_FILE, CARD_FILE, PICTURE_FILE),
+)
+"""The names in a weights folder, as patterns of fnmatch."""
+
+MAX_SHARD_SIZE = "5GB"
+"""Of huggingface_hub, whose server takes larger files badly."""
+
+ATTEMPTS = 50
+"""At reading a folder that other processes replace, each of about a millisecond."""
 
 NOT_CONFIGURATION = ("model_type", "architectures", "format_version", "id2label", "label2id")
 """The keys of config.json that are not fields of CCNetConfig."""
@@ -32,45 +46,102 @@ def save_folder(
     config: CCNetConfig,
     state: Mapping[str, Tensor],
     *,
-    metrics: Mapping[str, float],
-    datasets: Sequence[str],
+    card: str,
+    picture: bytes | None = None,
+    max_shard_size: int | str = MAX_SHARD_SIZE,
 ) -> None:
-    """Write a complete weights folder beside `folder` and rename it into place.
+    """Write a complete weights folder beside `folder` and rename it into place; see :func:`files.replace_folder`.
 
-    Raises WeightsError if it cannot be written, or if there is a folder that holds anything else, which would be lost.
+    `card` is README.md, `picture` a PNG. Tensors that take more than `max_shard_size` are split; see
+    :func:`shards.write_weights`. Raises WeightsError if the folder cannot be written, or if there is one that holds
+    anything else, which would be lost.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     try:
-        _refuse_foreign_files(Path(folder))
         with files.replace_folder(folder) as target:
+            _refuse_foreign_files(Path(folder))
             (target / CONFIG_FILE).write_text(json.dumps(_config_json(config), indent=2) + "\n")
             (target / PREPROCESSOR_FILE).write_text(json.dumps(_preprocessor_json(config), indent=2) + "\n")
-            (target / CARD_FILE).write_text(card.model_card(config, metrics, datasets), encoding="utf-8")
-            save_file(tensors, target / WEIGHTS_FILE, metadata={"format": "pt"})
-            # safetensors lets nobody else read its file.
-            (target / WEIGHTS_FILE).chmod((target / CONFIG_FILE).stat().st_mode)
+            (target / CARD_FILE).write_text(card, encoding="utf-8")
+            if picture is not None:
+                (target / PICTURE_FILE).write_bytes(picture)
+            shards.write_weights(target, state, max_shard_size=max_shard_size)
+            for path in target.iterdir():
+                path.chmod((target / CONFIG_FILE).stat().st_mode)  # safetensors lets nobody else read its files
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"{folder}: cannot be written ({reason}). Make room, or give another folder.") from error
 
 
 def _refuse_foreign_files(folder: Path) -> None:
-    foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return
+    foreign = [name for name in names if not any(fnmatch(name, pattern) for pattern in FILES)]
     if foreign:
         raise WeightsError(f"{folder}: holds {foreign[0]!r}, which is not part of a weights folder. Give a new folder.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenFolder:
+    """A weights folder that is open: `tensors` can be read even if another one takes its place.
+
+    `weights` is the file that says which tensors there are.
+    """
+
+    config: CCNetConfig
+    tensors: Mapping[str, StoredTensor]
+    weights: Path
+
+
+@contextmanager
+def open_folder(folder: Path) -> Iterator[OpenFolder]:
+    """Read the configuration and what the files of tensors hold, all of the same save; no tensor is read.
+
+    While other processes replace the folder it is tried again. Raises WeightsError that names the file.
+    """
+    for _ in range(ATTEMPTS):
+        before = _identity(folder)
+        with ExitStack() as opened:
+            try:
+                found = _open(folder, opened)
+            except WeightsError:
+                if _identity(folder) == before:
+                    raise
+                continue
+            if _identity(folder) == before:
+                yield found
+                return
+    raise WeightsError(f"{folder}: is replaced again and again while it is read. Try again.")
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    """Return what differs between a folder and the one that takes its place; also its times, as inodes return."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _open(folder: Path, opened: ExitStack) -> OpenFolder:
+    try:
+        config = read_config(folder)
+        tensors, weights = shards.open_weights(folder, opened)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be read ({error}). Check its permissions.") from error
+    return OpenFolder(config=config, tensors=tensors, weights=weights)
+
+
 def read_config(folder: Path) -> CCNetConfig:
-    """Read config.json of a weights folder. Raises WeightsError or ConfigError that names the file."""
+    """Read config.json of a weights folder. Raises WeightsError that names the file."""
     path = folder / CONFIG_FILE
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = strict.read_json(path, error=WeightsError)
     except FileNotFoundError:
         if (folder / "best" / CONFIG_FILE).is_file():
             raise WeightsError(f"{folder}: this is the folder of a run. Give {folder / 'best'}.") from None
         raise WeightsError(f"{path}: missing. A weights folder holds {CONFIG_FILE} and {WEIGHTS_FILE}.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error}). Save or download the folder again.") from error
     if not isinstance(content, dict) or content.get("model_type") != "ccnet":
         raise WeightsError(f"{path}: not a CCNet configuration (model_type is not 'ccnet').")
     _require_format(content.get("format_version"), path)

@@ -1,6 +1,10 @@
-"""The models by name: `models.yaml` says what each one is, `labels.yaml` the classes of its dataset."""
+"""The models by name: `models.yaml` says what each one is, `labels.yaml` the classes of its dataset.
+
+`terms.yaml` says what may be done with the data.
+"""
 
 import functools
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -9,6 +13,17 @@ import yaml
 from ccnet_core import strict
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTerms:
+    """What may be done with a dataset: `page` is its own, `source` where `terms` were read, `hub` its name there."""
+
+    title: str
+    terms: str
+    page: str | None = None
+    source: str | None = None
+    hub: str | None = None
 
 
 def list_models() -> list[str]:
@@ -28,6 +43,12 @@ def load_config(name: str) -> CCNetConfig:
         raise ConfigError(f"There is no model {name!r}.{nearest(name, list_models())}")
     mapping["backbone"] = models["backbones"][mapping["backbone"]]
     return strict.from_mapping(CCNetConfig, {"name": name, **mapping}, where=f"zoo: {name}")
+
+
+def find_terms(dataset: str) -> DataTerms | None:
+    """Return the terms of `dataset`, named as in ccnet-data, or None for one that is not known here."""
+    entry = _read("terms.yaml").get(dataset)
+    return None if entry is None else strict.from_mapping(DataTerms, entry, where=f"zoo: terms of {dataset}")
 
 
 def _published(models: dict[str, Any], name: str) -> dict[str, Any]:

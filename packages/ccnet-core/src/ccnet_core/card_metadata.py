@@ -1,0 +1,97 @@
+"""What the Hub reads of a model card: YAML at its top.
+
+https://huggingface.co/docs/hub/model-cards says which keys there are.
+"""
+
+import math
+import numbers
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from ccnet_core import zoo
+from ccnet_core.checks import require
+from ccnet_core.config import CCNetConfig
+from ccnet_core.text import one_line
+
+METRICS = {
+    "miou": ("mean_iou", "Mean IoU"),
+    "macc": ("mean_accuracy", "Mean accuracy"),
+    "aacc": ("overall_accuracy", "Overall accuracy"),
+}
+"""Our names of metrics to their type on the Hub and what a reader calls them."""
+
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+"""The form of a licence on the Hub, such as apache-2.0; https://huggingface.co/docs/hub/repositories-licenses."""
+
+
+def metadata(config: CCNetConfig, metrics: Mapping[str, float], datasets: Sequence[str], license: str | None) -> str:
+    """Return the YAML between the lines of dashes. Raises ConfigError for values that it cannot hold."""
+    _require_metadata(metrics, datasets, license)
+    fields = _fields(config, metrics, datasets, license)
+    # Not folded: a line that ends in dashes could be taken for the end of the metadata.
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+
+
+def _require_metadata(metrics: Mapping[str, float], datasets: Sequence[str], license: str | None) -> None:
+    listed = isinstance(datasets, Sequence) and not isinstance(datasets, str)
+    named = listed and all(isinstance(name, str) for name in datasets)
+    require(named, f"datasets must be names in a list, got {datasets!r}")
+    named = isinstance(metrics, Mapping) and all(isinstance(name, str) for name in metrics)
+    require(named and all(map(_is_number, metrics.values())), f"metrics must be numbers by name, got {metrics!r}")
+    known = license is None or (isinstance(license, str) and LICENCE.fullmatch(license))
+    require(known, f"license must be an identifier of the Hub, such as 'apache-2.0' or 'other', got {license!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's numbers too
+
+
+def _fields(
+    config: CCNetConfig, metrics: Mapping[str, float], datasets: Sequence[str], license: str | None
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "library_name": "ccnet-core",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["semantic-segmentation", "criss-cross-attention", "ccnet"],
+    }
+    if license:
+        fields["license"] = license
+    if datasets:
+        fields["datasets"] = [_hub_name(name) for name in datasets]
+    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}  # JSON holds no others
+    if finite and datasets:
+        fields["model-index"] = [{"name": one_line(config.name), "results": [_result(finite, datasets[0])]}]
+    return fields
+
+
+def _hub_name(dataset: str) -> str:
+    terms = zoo.find_terms(dataset)
+    return one_line(dataset) if terms is None or terms.hub is None else terms.hub
+
+
+def dataset_title(dataset: str) -> str:
+    """Return what a reader calls `dataset`, in one line."""
+    terms = zoo.find_terms(dataset)
+    return one_line(dataset) if terms is None else terms.title
+
+
+def _result(metrics: Mapping[str, float], dataset: str) -> dict[str, Any]:
+    return {
+        "task": {"type": "image-segmentation", "name": "Semantic segmentation"},
+        "dataset": {"type": _hub_name(dataset), "name": dataset_title(dataset)},
+        "metrics": [_metric(name, value) for name, value in metrics.items()],
+    }
+
+
+def _metric(name: str, value: float) -> dict[str, Any]:
+    kind = METRICS[name][0] if name in METRICS else one_line(name)
+    return {"type": kind, "value": round(float(value), 6), "name": metric_title(name)}
+
+
+def metric_title(name: str) -> str:
+    """Return what a reader calls the metric `name`, in one line."""
+    return METRICS[name][1] if name in METRICS else one_line(name)
