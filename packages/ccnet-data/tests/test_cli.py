@@ -19,6 +19,8 @@ def test_list_prints_datasets_and_their_options():
     assert (result.returncode, result.stderr) == (0, "")
     assert "beacon: Generated" in result.stdout
     assert "length=2000" in result.stdout
+    assert result.stdout.count("on_error=raise") == 1
+    assert "and for every dataset:\n    on_error=raise" in result.stdout
 
 
 def test_version_is_printed():
@@ -42,6 +44,9 @@ def test_a_reader_that_leaves_early_is_no_error():
         (["info", "becon"], "Did you mean 'beacon'?"),
         (["info", "folder", "--root", "nowhere", "classes=a,b"], "nowhere"),
         (["paint"], "invalid choice: 'paint'"),
+        (["info"], "the following arguments are required: NAME (see"),
+        (["prepare", "voc", "--root", "a", "--sbd", "b"], "argument NAME: invalid choice: 'voc'"),
+        (["info", "folder", "classes=road"], 'A list of one is written ["road"].'),
     ],
 )
 def test_a_fault_is_one_line_and_exit_code_2(arguments, message, tmp_path):
@@ -122,8 +127,9 @@ def test_a_damaged_file_is_one_line(make_folder, capsys):
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path, capsys):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    assert main(["preview", "beacon", "length=1", "--out", str(tmp_path / "file" / "sheet.png")]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    sheet = tmp_path / "file" / "sheet.png"
+    assert main(["preview", "beacon", "length=1", "--out", str(sheet)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {sheet}: cannot be written (File exists)")
 
 
 def test_info_of_a_published_dataset_needs_no_files(capsys):

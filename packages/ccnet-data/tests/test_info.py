@@ -75,8 +75,9 @@ def test_a_split_that_is_not_there_has_no_first_sample(cityscapes):
 
 
 def test_an_unknown_split_names_the_nearest(cityscapes):
-    with pytest.raises(DataError, match="Did you mean 'train'"):
-        info_lines("cityscapes", "trian", {"root": cityscapes})
+    for options in ({"root": cityscapes}, {}):
+        with pytest.raises(DataError, match=r"no split 'trian'\. Did you mean 'train'"):
+            info_lines("cityscapes", "trian", options)
 
 
 def test_a_root_without_any_split_says_what_was_expected(tmp_path):

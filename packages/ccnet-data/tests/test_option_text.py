@@ -14,6 +14,9 @@ from ccnet_data.option_text import parse_options, parse_value
         ('["a,b"]', ["a,b"]),
         ("", ""),
         ("data/a.parquet", "data/a.parquet"),
+        ("[1", "[1"),
+        ("9" * 5000, "9" * 5000),
+        ("[" * 100_000, "[" * 100_000),
     ],
 )
 def test_values_are_json_or_lists_or_texts(text, value):

@@ -5,6 +5,7 @@ from typing import Annotated
 import pytest
 
 from ccnet_data.errors import DataError
+from ccnet_data.option_text import parse_options
 from ccnet_data.options import (
     Fault,
     Option,
@@ -27,6 +28,9 @@ from ccnet_data.options import (
 class Paint(Options):
     layers: Annotated[int, Option(whole_number(1, 9), "coats of paint")] = 2
     name: Annotated[str | None, Option(text, "of the colour")] = None
+    glossy: Annotated[bool, Option(switch, "whether it shines")] = False
+    finish: Annotated[str, Option(text, "how it dries")] = "quickly"
+    drying: Annotated[tuple[int, ...], Option(several(whole_number(0, 9)), "hours after each layer")] = ()
 
 
 def test_building_reads_every_value():
@@ -66,8 +70,24 @@ def test_raise_faults_starts_with_the_subject():
         raise_faults([Fault("brush", "No brush."), Fault("paint", "No paint.")], "Cannot paint:")
 
 
-def test_describe_gives_defaults_and_meanings():
-    assert describe(Paint) == [("layers=2", "coats of paint"), ("name", "of the colour")]
+def test_describe_gives_meanings_and_defaults_as_they_are_typed():
+    assert describe(Paint) == [
+        ("layers=2", "coats of paint"),
+        ("name", "of the colour"),
+        ("glossy=false", "whether it shines"),
+        ("finish=quickly", "how it dries"),
+        ("drying=[]", "hours after each layer"),
+    ]
+
+
+def test_a_described_default_can_be_given():
+    given = parse_options([usage for usage, _ in describe(Paint) if "=" in usage])
+    assert build(Paint, given) == Paint()
+
+
+def test_a_text_in_place_of_a_list_says_how_a_list_of_one_is_written():
+    with pytest.raises(DataError, match=r"""must be a list, got 'road'\. A list of one is written \["road"\]\."""):
+        several(text)("road")
 
 
 @pytest.mark.parametrize(

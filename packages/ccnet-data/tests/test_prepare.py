@@ -150,7 +150,7 @@ def test_a_wrong_root_says_what_was_expected(sbd):
 
 def test_without_scipy_the_error_names_the_extra(voc, sbd, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(DataError, match=r'pip install "ccnet-data\[voc\]"'):
+    with pytest.raises(DataError, match=r'python -m pip install "ccnet-data\[voc\]"'):
         prepare_voc12aug(voc, sbd)
 
 

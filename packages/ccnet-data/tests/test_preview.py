@@ -6,7 +6,7 @@ from PIL import Image
 
 from ccnet_data.classes import default_palette
 from ccnet_data.errors import DataError
-from ccnet_data.preview import GAP, LINE, MARGIN, SIDE, WIDTH, contact_sheet, save_preview
+from ccnet_data.preview import GAP, LINE, MANY_CLASSES, MARGIN, SIDE, WIDTH, contact_sheet, save_preview
 from ccnet_data.registry import load
 
 
@@ -79,6 +79,12 @@ def test_a_row_holds_as_many_samples_as_there_is_room_for():
     assert of_across[1] == of_across[2] < of_across[3]
 
 
+def test_a_row_is_as_high_as_its_highest_sample():
+    high, low = sample(height=80, width=20), sample(height=20, width=80)
+    assert contact_sheet(Made([high, low]), 2).height == contact_sheet(Made([low, high]), 2).height
+    assert contact_sheet(Made([high, low, low]), 3).height == contact_sheet(Made([low, high, low]), 3).height
+
+
 def test_a_legend_of_few_classes_shows_them_all(beacon):
     legend = contact_sheet(beacon, 1).crop((0, 2 * MARGIN + LINE + SIDE, 2000, 2000))
     for colour in beacon.palette:
@@ -90,6 +96,8 @@ def test_a_legend_of_many_classes_shows_those_that_occur():
     sheet = contact_sheet(Made([sample((7, 140)), sample((9,))], count=150), 2)
     assert all(shows(sheet, palette[number]) for number in (7, 9, 140))
     assert not any(shows(sheet, palette[number]) for number in (0, 8, 149))
+    assert shows(contact_sheet(Made([sample()], count=MANY_CLASSES), 1), palette[MANY_CLASSES - 1])
+    assert not shows(contact_sheet(Made([sample()], count=MANY_CLASSES + 1), 1), palette[MANY_CLASSES])
     all_of_them = contact_sheet(Made([sample(range(150))], count=150), 1)
     assert all(shows(all_of_them, colour) for colour in palette)
     assert all_of_them.height > sheet.height

@@ -1,3 +1,6 @@
+import errno
+import re
+
 import numpy as np
 import pytest
 
@@ -48,3 +51,16 @@ def test_loading_opens_the_dataset_with_its_options():
     dataset = load("beacon", split="val", length=2, seed=3)
     assert len(dataset) == 2
     assert not np.array_equal(dataset[0]["image"], load("beacon", split="val")[0]["image"])
+
+
+def test_a_folder_without_rights_is_a_fault(make_folder, monkeypatch):
+    root = make_folder(["a"])
+
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("ccnet_data.layouts.folder.list_folders", refuse)
+    fault = f"{root / 'images'}: cannot be read (Permission denied); check that it exists and its permissions."
+    assert check("folder", {"root": root, "classes": ["one"]}) == [fault]
+    with pytest.raises(DataError, match=re.escape(fault)):
+        load("folder", "train", root=root, classes=["one"])

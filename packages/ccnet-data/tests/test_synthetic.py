@@ -72,14 +72,17 @@ def test_background_is_grey_noise(beacon):
 
 def test_boxes_keep_their_distance_and_stay_inside():
     rng = np.random.default_rng(0)
+    reached = set()
     for _ in range(50):
         beacon, squares = place(64, rng)
+        reached |= {start for corner in squares for start in corner}
         boxes = [(*beacon, 14), *((*corner, 8) for corner in squares)]
         for number, (y, x, side) in enumerate(boxes):
             assert min(y, x) >= 0
             assert max(y, x) + side <= 64
             for y2, x2, side2 in boxes[:number]:
                 assert max(y - (y2 + side2), y2 - (y + side), x - (x2 + side2), x2 - (x + side)) >= GAP
+    assert (min(reached), max(reached)) == (0, 64 - 8)
 
 
 def test_beacons_lie_everywhere_and_in_every_colour():

@@ -14,11 +14,15 @@ def beacon():
     return load("beacon", split="train", length=3)
 
 
+def unchanged(sample):
+    return sample
+
+
 class Changed:
     """A conforming dataset but for `changes`: attributes, or a function from sample to sample as `sample`."""
 
     def __init__(self, dataset, **changes):
-        self._dataset, self._sample = dataset, changes.pop("sample", lambda sample: sample)
+        self._dataset, self._sample = dataset, changes.pop("sample", unchanged)
         for name in ("api_version", "task", "classes", "palette", "ignore_index", "flip_pairs"):
             setattr(self, name, changes.get(name, getattr(dataset, name)))
 
@@ -39,11 +43,19 @@ def test_a_conforming_dataset_passes(beacon):
         ({"api_version": 2}, "api_version is 2, not 1"),
         ({"task": "edges"}, "task is 'edges', none of segmentation, video, instances"),
         ({"ignore_index": 0}, "ignore_index is 0"),
-        ({"classes": ("a", "a", "b", "c")}, "different names"),
-        ({"classes": ()}, "1 to 255"),
-        ({"palette": ((0, 0, 0),)}, "an RGB colour"),
-        ({"palette": ((0, 0, 256),) * 4}, "an RGB colour"),
+        ({"task": []}, r"task is \[\], none of"),
+        ({"classes": ("a", "a", "b", "c")}, "classes must be different names"),
+        ({"classes": ()}, "classes must hold 1 to 255"),
+        ({"classes": "abcd"}, "classes must be a list"),
+        ({"classes": ("a", "b", "c", 3)}, "classes must be a text"),
+        ({"palette": ((0, 0, 0),)}, "palette has 1 colours for 4 classes"),
+        ({"palette": ((0, 0, 256),) * 4}, "palette must be a whole number from 0 to 255, got 256"),
+        ({"palette": ((0, 0),) * 4}, "palette must be a list of 3 values"),
+        ({"palette": None}, "palette must be a list"),
         ({"flip_pairs": ((1, 4),)}, "flip_pairs must name classes 0 to 3"),
+        ({"flip_pairs": ((-1, 1),)}, "flip_pairs must be a whole number from 0"),
+        ({"flip_pairs": ((1,),)}, "flip_pairs must be a list of 2 values"),
+        ({"flip_pairs": (1, 2)}, "flip_pairs must be a list of 2 values"),
     ],
 )
 def test_wrong_attributes_are_named(beacon, changes, message):
@@ -80,6 +92,29 @@ def test_random_samples_are_refused(beacon):
 
     with pytest.raises(DataError, match="Position 0 gave two different samples"):
         check_dataset(Changed(beacon, sample=distorted))
+
+
+def test_samples_whose_keys_change_are_refused(beacon):
+    keys = iter("abcdef")
+    with pytest.raises(DataError, match="Position 0 gave two different samples"):
+        check_dataset(Changed(beacon, sample=lambda sample: {**sample, next(keys): 1}))
+
+
+def test_a_dataset_that_no_process_can_receive_is_refused(beacon):
+    with pytest.raises(DataError, match=r"Changed cannot be pickled \(Can't pickle .*lambda"):
+        check_dataset(Changed(beacon, sample=lambda sample: sample))
+
+
+class Forgetful(Changed):
+    """A dataset whose pickled copy has another seed."""
+
+    def __reduce__(self):
+        return Changed, (replace(self._dataset, seed=1),)
+
+
+def test_a_pickled_copy_with_other_samples_is_refused(beacon):
+    with pytest.raises(DataError, match=r"Position [02] of a pickled copy gave another sample"):
+        check_dataset(Forgetful(beacon))
 
 
 def test_samples_from_one_memory_are_refused(beacon):
@@ -119,21 +154,21 @@ def test_something_else_than_a_dict_is_refused(beacon):
         check_sample(SimpleNamespace(), beacon)
 
 
+def two_objects(_):
+    return {
+        "image": np.zeros((3, 4, 6), np.uint8),
+        "boxes": np.array([[0, 0, 6, 4], [1, 1.5, 2, 3]], np.float32),
+        "masks": np.zeros((2, 4, 6), bool),
+        "classes": np.array([0, 3]),
+        "crowd": np.array([False, True]),
+        "id": "a",
+    }
+
+
 @pytest.fixture
 def instances(beacon):
     """A conforming dataset of two objects in a 4x6 picture."""
-
-    def sample(_):
-        return {
-            "image": np.zeros((3, 4, 6), np.uint8),
-            "boxes": np.array([[0, 0, 6, 4], [1, 1.5, 2, 3]], np.float32),
-            "masks": np.zeros((2, 4, 6), bool),
-            "classes": np.array([0, 3]),
-            "crowd": np.array([False, True]),
-            "id": "a",
-        }
-
-    return Changed(beacon, task="instances", sample=sample)
+    return Changed(beacon, task="instances", sample=two_objects)
 
 
 def test_a_conforming_dataset_of_instances_passes(instances):

@@ -25,13 +25,20 @@ def test_an_error_arrives_as_it_was_raised():
             list(every_sample(["a"] * 64, operator.sub, workers, "texts"))
 
 
-def run(tmp_path, body):
+def test_without_a_number_there_is_a_process_for_each_cpu_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 5}, raising=False)
+    monkeypatch.setattr("ccnet_data.workers._shared", lambda _, __, processes: [processes])
+    assert list(every_sample(range(1000), operator.getitem, None, "numbers")) == [3]
+    assert list(every_sample(range(2 * CHUNK), operator.getitem, None, "numbers")) == [2]
+
+
+def run(tmp_path, body, guard="if __name__ == '__main__':"):
     """Run a script that has `work(dataset, index)` in `body` over 64 positions, in 2 processes."""
     script = tmp_path / "script.py"
     script.write_text(
         "import os, time\nfrom ccnet_data.workers import every_sample\n\n"
         + textwrap.dedent(body)
-        + "\nif __name__ == '__main__':\n    print(sorted({*every_sample(range(64), work, 2, 'title')}))\n"
+        + f"\n{guard}\n    print(sorted({{*every_sample(range(64), work, 2, 'title')}}))\n"
     )
     return subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, timeout=60)
 
@@ -46,6 +53,12 @@ def test_a_process_that_dies_is_an_error_and_not_a_hang(tmp_path):
     result = run(tmp_path, "def work(dataset, index):\n    os._exit(7)\n")
     assert result.returncode == 1
     assert "DataError: A process ended in the middle of 64 samples" in result.stderr
+
+
+def test_a_script_without_a_guard_is_told_to_have_one(tmp_path):
+    result = run(tmp_path, "def work(dataset, index):\n    return index\n", guard="if True:")
+    assert result.returncode == 1
+    assert "A script must guard its start" in result.stderr.splitlines()[-1]
 
 
 def test_a_consumer_that_leaves_early_leaves_no_process():

@@ -9,6 +9,7 @@ from .augment import TrainAugment
 from .errors import DataError
 from .registry import check, list_datasets, load
 from .sample import API_VERSION, Sample, SegmentationDataset
+from .warp import WarpAugment, warp_back
 
 __version__ = version("ccnet-data")
 
@@ -18,8 +19,10 @@ __all__ = [
     "Sample",
     "SegmentationDataset",
     "TrainAugment",
+    "WarpAugment",
     "__version__",
     "check",
     "list_datasets",
     "load",
+    "warp_back",
 ]

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_prepare(rooms: "argparse._SubParsersAction[_Parser]") -> None:
     parser = rooms.add_parser("prepare", help="voc12aug: make SegmentationClassAug/ and aug.txt out of SBD")
     parser.set_defaults(command=commands.prepare)
-    parser.add_argument("name", choices=["voc12aug"], help="the dataset")
+    parser.add_argument("name", metavar="NAME", choices=["voc12aug"], help="voc12aug is the one there is")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of Pascal VOC 2012")
     parser.add_argument("--sbd", type=Path, required=True, metavar="DIR", help="unpacked benchmark.tgz of SBD")
 
@@ -116,7 +116,11 @@ def _add_dataset_command(
     parser.set_defaults(command=command)
     parser.add_argument("name", metavar="NAME", help="a dataset of `ccnet-data list`")
     parser.add_argument(
-        "options", nargs="*", metavar="key=value", help="options of the dataset; a value is JSON, a,b,c or plain text"
+        "options",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="options of the dataset; a value is JSON, a,b,c or plain text",
     )
     parser.add_argument("--root", metavar="DIR", help="the same as root=DIR")
     return parser

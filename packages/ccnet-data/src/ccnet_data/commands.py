@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from time import perf_counter
 
 from . import registry
@@ -13,15 +14,23 @@ from .options import build, describe
 from .prepare import prepare_voc12aug
 from .preview import save_preview
 from .sample import SegmentationDataset
+from .source import Source
 from .verify import verify
 
 
 def list_datasets(_: Namespace) -> None:
-    """Print every dataset with its options."""
+    """Print every dataset with its options, and at the end those that all have."""
+    shared = describe(Source)
     for name, source in registry.SOURCES.items():
         print(f"{name}: {(source.__doc__ or '').splitlines()[0]}")
-        for usage, meaning in describe(source):
-            print(f"    {usage:<14} {meaning}")
+        _print_options([option for option in describe(source) if option not in shared])
+    print("and for every dataset:")
+    _print_options(shared)
+
+
+def _print_options(described: Sequence[tuple[str, str]]) -> None:
+    for usage, meaning in described:
+        print(f"    {usage:<23} {meaning}")
 
 
 def info(given: Namespace) -> None:

@@ -1,7 +1,9 @@
 """The errors of ccnet_data. Every message names what was wrong, where, and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class DataError(ValueError):
@@ -14,6 +16,17 @@ class SizeMismatchError(DataError):
 
 class OutsideClassesError(DataError):
     """A label holds values, or colours, that are no class."""
+
+
+@contextmanager
+def reading(place: Path | None = None) -> Iterator[None]:
+    """Raise what the system refuses as DataError, with the file or folder it names, or `place`, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{place or error.filename}: cannot be read ({error.strerror}); check that it exists and its permissions."
+        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

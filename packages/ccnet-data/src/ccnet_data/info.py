@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from . import registry
 from .description import Description
+from .errors import DataError, nearest
 from .options import build
 from .sample import IGNORE_INDEX, Colour, SegmentationDataset
 from .source import Source
@@ -13,7 +14,8 @@ from .source import Source
 def info_lines(name: str, split: str, options: Mapping[str, object]) -> list[str]:
     """Return the lines about the dataset `name`: the published facts, what `options` point at, the classes.
 
-    A published dataset needs no options. Raises DataError when there are some and the dataset is not there.
+    A published dataset needs no options. Raises DataError for an unknown split, and when there are options and the
+    dataset is not there.
     """
     kind = registry.source_named(name)
     known = kind.description
@@ -24,6 +26,8 @@ def info_lines(name: str, split: str, options: Mapping[str, object]) -> list[str
             *_first_sample(dataset),
             *_classes(dataset.classes, dataset.palette, dataset.flip_pairs),
         ]
+    if not options and split not in known.sizes:
+        raise DataError(f"There is no split {split!r}.{nearest(split, known.sizes)}")
     here = _here(build(kind, options), known, split) if options else []
     return [*_facts(name, known), *here, *_classes(known.classes, known.palette, known.flip_pairs)]
 
@@ -40,7 +44,7 @@ def _facts(name: str, known: Description) -> Iterator[str]:
 def _here(source: Source, known: Description, split: str) -> Iterator[str]:
     present = source.splits()
     if not present or split not in known.sizes:
-        source.open(split)  # raises: it says what was expected and found, or names the nearest split
+        source.open(split)  # says what was expected and found, or names the nearest split
     for each, published in known.sizes.items():
         if each not in present:
             yield f"{each}: not there"

@@ -23,5 +23,5 @@ def parse_value(text: str) -> object:
     """Return `text` as JSON if it is JSON, else as a list of texts if it has commas, else as it is."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text.split(",") if "," in text else text

@@ -1,6 +1,7 @@
 """Options as frozen dataclasses whose fields know how to read, and refuse, what a user typed."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -76,11 +77,8 @@ def raise_faults(faults: Iterable[Fault], subject: str = "") -> None:
 
 
 def describe(kind: type[Options]) -> list[tuple[str, str]]:
-    """Return ("name=default", meaning) for every option of `kind`."""
-    return [
-        (name if getattr(kind, name) is None else f"{name}={getattr(kind, name)}", declared.meaning)
-        for name, declared in _declared(kind).items()
-    ]
+    """Return ("name=default", meaning) for every option of `kind`, the default as on a command line."""
+    return [(name + _default(getattr(kind, name)), declared.meaning) for name, declared in _declared(kind).items()]
 
 
 def whole_number(low: int, high: int) -> Reader:
@@ -143,7 +141,10 @@ def several(read: Reader, count: int | None = None) -> Reader:
 
     def read_all(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or count not in (None, len(value)):
-            raise DataError(f"must be {expected}, got {value!r}.")
+            one = (
+                f" A list of one is written [{json.dumps(value)}]." if isinstance(value, str) and count is None else ""
+            )
+            raise DataError(f"must be {expected}, got {value!r}.{one}")
         return tuple(read(entry) for entry in value)
 
     return read_all
@@ -160,6 +161,12 @@ def one_or_several(read: Reader) -> Reader:
         return values
 
     return read_all
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return ""
+    return f"={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _declared(kind: type[Options]) -> dict[str, Option]:

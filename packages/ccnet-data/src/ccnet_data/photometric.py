@@ -72,7 +72,8 @@ def rotate_hue(colours: Colours, degrees: float) -> Colours:
     value = colours.max(axis=0)
     chroma = value - colours.min(axis=0)
     sextant = _hue_sextant(colours, value, chroma) + np.float32(degrees / 60)
-    k = (np.array([5, 3, 1], np.float32)[:, None, None] + sextant) % 6
+    k = np.array([5, 3, 1], np.float32)[:, None, None] + sextant
+    k -= 6 * np.floor(k / 6)  # the bits of k % 6, with which the whole function takes 1.5 times as long
     rotated: Colours = value - chroma * np.clip(np.minimum(k, 4 - k), 0, 1)
     return rotated
 

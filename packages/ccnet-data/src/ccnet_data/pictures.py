@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from .decode import Decoded, decode
-from .errors import DataError, SizeMismatchError
+from .errors import DataError, SizeMismatchError, reading
 from .sample import Pixels
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -69,12 +69,8 @@ def read_colours(content: bytes, where: str) -> Pixels:
 
 def read_file(file: Path) -> bytes:
     """Return the bytes of `file`. Raises DataError when it cannot be opened."""
-    try:
+    with reading(file):
         return file.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{file}: cannot be read ({error.strerror}); check that it exists and its permissions."
-        ) from error
 
 
 def require_same_size(image: Pixels, label: Pixels, where: str) -> None:

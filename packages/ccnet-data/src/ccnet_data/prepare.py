@@ -15,7 +15,7 @@ from PIL import Image
 
 from .errors import DataError, enumerate_some
 from .files import write_bytes
-from .layouts.tree import descend, require_folder
+from .layouts.tree import descend, listed_names, require_folder
 from .layouts.voc import AUG, PICTURES, SBD_LABELS, TRAIN, VAL, Voc12Aug
 from .pictures import read_file
 from .sample import Pixels
@@ -40,7 +40,7 @@ def prepare_voc12aug(root: Path, sbd: Path) -> Path:
     voc = source.given_root()
     sbd = descend(require_folder(sbd, EXPECTED), "benchmark_RELEASE/dataset")
     known = {*source.names(voc, TRAIN), *source.names(voc, VAL)}
-    names = sorted({*_names(sbd / "train.txt"), *_names(sbd / "val.txt")} - known)
+    names = sorted({name for part in ("train.txt", "val.txt") for name in listed_names(sbd / part, EXPECTED)} - known)
     faults = []
     for name in tqdm(names, desc="SBD", unit=" labels", disable=None):
         try:
@@ -86,13 +86,7 @@ def _require_scipy() -> None:
     try:
         import scipy.io  # noqa: F401
     except ImportError as error:
-        raise DataError('The .mat files of SBD are read by scipy: pip install "ccnet-data[voc]"') from error
-
-
-def _names(file: Path) -> list[str]:
-    if not file.is_file():
-        raise DataError(f"{file}: there is no such list; {EXPECTED}.")
-    return read_file(file).decode("utf-8", "replace").split()
+        raise DataError('The .mat files of SBD are read by scipy: python -m pip install "ccnet-data[voc]"') from error
 
 
 def _add(name: str, voc: Path, sbd: Path) -> None:

@@ -27,13 +27,16 @@ PAPER, INK = (255, 255, 255), (20, 20, 20)
 def save_preview(dataset: SegmentationDataset, file: Path, count: int, seed: int | None = None) -> None:
     """Write the contact sheet of `dataset` to the PNG `file`; its folders are made.
 
-    Raises DataError for another suffix than .png and OSError where it cannot be written; nothing is left then.
+    Raises DataError for another suffix than .png, and where it cannot be written; nothing is left then.
     """
     if file.suffix.lower() != ".png":
         raise DataError(f"{file}: a preview is a PNG; give a name that ends in .png.")
     stream = BytesIO()
     contact_sheet(dataset, count, seed).save(stream, format="PNG")
-    write_bytes(file, stream.getvalue())
+    try:
+        write_bytes(file, stream.getvalue())
+    except OSError as error:
+        raise DataError(f"{file}: cannot be written ({error.strerror}); choose another place, or mend this.") from error
 
 
 def contact_sheet(dataset: SegmentationDataset, count: int, seed: int | None = None) -> Image.Image:
@@ -75,7 +78,7 @@ def _rows(cells: Sequence[Image.Image]) -> Image.Image:
     places = []
     left = top = bottom = 0
     for cell in cells:
-        if left and left + cell.width > WIDTH:
+        if left + cell.width > WIDTH:
             left, top = 0, bottom
         places.append((left, top))
         left, bottom = left + cell.width + MARGIN, max(bottom, top + cell.height + MARGIN)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import DataError, nearest
+from .errors import DataError, nearest, reading
 from .layouts.ade20k import Ade20k
 from .layouts.camvid import Camvid
 from .layouts.cityscapes import Cityscapes
@@ -67,7 +67,8 @@ def load(name: str, split: str, **options: Any) -> SegmentationDataset:
     try:
         raise_faults(faults)
         source = kind(**values)
-        dataset = source.open(split)
+        with reading():
+            dataset = source.open(split)
     except DataError:
         # Looking for all faults first would list the files twice.
         raise_faults(_faults(kind, options, split), f"Cannot load {name!r}:")

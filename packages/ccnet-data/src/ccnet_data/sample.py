@@ -61,7 +61,7 @@ class Instances(TypedDict):
 
 
 class SegmentationDataset(Protocol):
-    """A sized, indexable split of a dataset. The same position always gives the same sample.
+    """A sized, indexable split of a dataset. The same position always gives the same sample, also in a pickled copy.
 
     Indices run from 0; one past the end raises IndexError, so that plain iteration works.
     """

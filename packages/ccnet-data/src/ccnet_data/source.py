@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from .description import Description
-from .errors import DataError
+from .errors import DataError, reading
 from .options import Fault, Option, Options, one_of
 from .sample import SegmentationDataset
 
@@ -45,11 +45,12 @@ class Source(Options):
 
 
 def faults_of(**steps: Callable[[], object]) -> list[Fault]:
-    """Run each step, named after the option it depends on, and return what they raised as DataError."""
+    """Run each step, named after the option it depends on, and return what they or the system raised."""
     faults = []
     for option, step in steps.items():
         try:
-            step()
+            with reading():
+                step()
         except DataError as error:
             faults.append(Fault(option, str(error)))
     return faults

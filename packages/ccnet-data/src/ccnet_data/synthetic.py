@@ -119,8 +119,8 @@ def _place_squares(size: int, beacon: Corner, rng: np.random.Generator) -> list[
     _block(free, beacon, BEACON_SIDE)
     squares: list[Corner] = []
     while len(squares) < SQUARE_COUNT and free.any():
-        corners = np.argwhere(free)
-        y, x = (int(start) for start in corners[rng.integers(len(corners))])
+        places = np.flatnonzero(free)
+        y, x = divmod(int(places[rng.integers(len(places))]), starts)
         _block(free, (y, x), SQUARE_SIDE)
         squares.append((y, x))
     return squares

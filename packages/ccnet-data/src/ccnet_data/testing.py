@@ -1,13 +1,22 @@
 """Conformance to the contract of `ccnet_data.sample`, for any implementer of a dataset to run."""
 
+import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .classes import read_classes
 from .errors import DataError, enumerate_some
+from .options import Reader, several, whole_number
 from .sample import API_VERSION, IGNORE_INDEX, Sample, SegmentationDataset
+
+_READERS: dict[str, Reader] = {
+    "classes": read_classes,
+    "palette": several(several(whole_number(0, 255), count=3)),
+    "flip_pairs": several(several(whole_number(0, IGNORE_INDEX - 1), count=2)),
+}
 
 _ARRAYS: dict[str, dict[str, tuple[type[np.generic], int]]] = {
     # dtype and number of axes, by task
@@ -24,16 +33,25 @@ _ARRAYS: dict[str, dict[str, tuple[type[np.generic], int]]] = {
 
 
 def check_dataset(dataset: SegmentationDataset) -> None:
-    """Raise DataError listing where `dataset` breaks the contract: its attributes, first and last sample, its end."""
+    """Raise DataError listing where `dataset` breaks the contract.
+
+    Looks at its attributes, its first and its last sample, its end, and at the same samples of a pickled copy, such as
+    the processes of a data loader read.
+    """
     faults = [*_attribute_faults(dataset)]
     if len(dataset) == 0:
         faults.append("it holds no samples.")
     if faults:
         raise DataError(f"{type(dataset).__name__} breaks the contract: {' '.join(faults)}")
-    for index in {0, len(dataset) - 1}:
+    ends = {0, len(dataset) - 1}
+    for index in ends:
         check_sample(dataset[index], dataset)
         _require_same(dataset[index], dataset[index], index)
     _require_end(dataset)
+    copy = _pickled_copy(dataset)
+    for index in ends:
+        if not _are_equal(dataset[index], copy[index]):
+            raise DataError(f"Position {index} of a pickled copy gave another sample.")
 
 
 def check_sample(sample: Sample, dataset: SegmentationDataset) -> None:
@@ -55,23 +73,29 @@ def _attribute_faults(dataset: SegmentationDataset) -> Iterator[str]:
     if missing:
         yield f"attributes are missing: {', '.join(missing)}."
         return
-    count = len(dataset.classes)
     if dataset.api_version != API_VERSION:
         yield f"api_version is {dataset.api_version!r}, not {API_VERSION}."
-    if dataset.task not in _ARRAYS:
+    if dataset.task not in tuple(_ARRAYS):
         yield f"task is {dataset.task!r}, none of {', '.join(_ARRAYS)}."
     if dataset.ignore_index != IGNORE_INDEX:
         yield f"ignore_index is {dataset.ignore_index!r}, not {IGNORE_INDEX}."
-    if not 1 <= count <= IGNORE_INDEX or len(set(dataset.classes)) != count:
-        yield f"classes must be 1 to {IGNORE_INDEX} different names."
-    if len(dataset.palette) != count or not all(_is_colour(colour) for colour in dataset.palette):
-        yield f"palette must hold an RGB colour, 0-255, for each of the {count} classes."
-    if not all(0 <= member < count for pair in dataset.flip_pairs for member in pair):
+    misread = [*_misread(dataset)]
+    yield from misread or _class_faults(len(dataset.classes), dataset)
+
+
+def _misread(dataset: SegmentationDataset) -> Iterator[str]:
+    for name, read in _READERS.items():
+        try:
+            read(getattr(dataset, name))
+        except DataError as fault:
+            yield f"{name} {fault}"
+
+
+def _class_faults(count: int, dataset: SegmentationDataset) -> Iterator[str]:
+    if len(dataset.palette) != count:
+        yield f"palette has {len(dataset.palette)} colours for {count} classes."
+    if not all(member < count for pair in dataset.flip_pairs for member in pair):
         yield f"flip_pairs must name classes 0 to {count - 1}."
-
-
-def _is_colour(colour: Any) -> bool:
-    return len(colour) == 3 and all(0 <= channel <= 255 for channel in colour)
 
 
 def _key_faults(sample: object, arrays: Mapping[str, tuple[type[np.generic], int]]) -> Iterator[str]:
@@ -128,11 +152,31 @@ def _description(value: object) -> str:
 
 
 def _require_same(first: Mapping[str, Any], second: Mapping[str, Any], index: int) -> None:
-    arrays = [key for key, value in first.items() if isinstance(value, np.ndarray)]
-    if first["id"] != second["id"] or not all(np.array_equal(first[key], second[key]) for key in arrays):
+    if not _are_equal(first, second):
         raise DataError(f"Position {index} gave two different samples.")
-    if any(np.shares_memory(first[key], second[key]) for key in arrays):
+    if any(np.shares_memory(first[key], second[key]) for key in _arrays(first)):
         raise DataError(f"Position {index} gave the same memory twice; each sample belongs to its caller.")
+
+
+def _are_equal(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    if first.keys() != second.keys() or first["id"] != second["id"]:
+        return False
+    return all(np.array_equal(first[key], second[key]) for key in _arrays(first))
+
+
+def _arrays(sample: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in sample.items() if isinstance(value, np.ndarray)]
+
+
+def _pickled_copy(dataset: SegmentationDataset) -> SegmentationDataset:
+    try:
+        copy: SegmentationDataset = pickle.loads(pickle.dumps(dataset))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{type(dataset).__name__} cannot be pickled ({error}), so no other process can read it; hold no lambdas, "
+            "open files or locks in it, and define its class at the top of a module."
+        ) from error
+    return copy
 
 
 def _require_end(dataset: SegmentationDataset) -> None:

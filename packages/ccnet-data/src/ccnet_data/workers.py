@@ -27,16 +27,21 @@ AHEAD = 4
 def every_sample(dataset: SegmentationDataset, work: Work[T], workers: int | None, title: str) -> Iterator[T]:
     """Yield `work(dataset, index)` for every index in order, with a progress bar on standard error if it is a terminal.
 
-    `workers` processes share the samples: as many as there are CPUs when None, with 0 this process alone. Dataset, work
-    and results must be picklable, and a script that calls this must guard its start with `if __name__ == "__main__"`.
+    `workers` processes share the samples: one per CPU when None, with 0 this process alone. Dataset, work and results
+    must be picklable, and a script that calls this must guard its start with `if __name__ == "__main__"`.
     """
     # It takes a tenth of a second to import.
     from tqdm import tqdm
 
     count = len(dataset)
-    processes = min((os.cpu_count() or 1) if workers is None else workers, count // CHUNK)
+    processes = min(_usable_cpus() if workers is None else workers, count // CHUNK)
     results = _shared(dataset, work, processes) if processes else (work(dataset, index) for index in range(count))
     yield from tqdm(results, total=count, desc=title, unit=" samples", disable=None)
+
+
+def _usable_cpus() -> int:
+    """Return how many CPUs this process may use: a container or a batch system often lends few of many."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shared(dataset: SegmentationDataset, work: Work[T], processes: int) -> Iterator[T]:
@@ -54,7 +59,7 @@ def _shared(dataset: SegmentationDataset, work: Work[T], processes: int) -> Iter
     except BrokenProcessPool as error:
         raise DataError(
             f"A process ended in the middle of {len(dataset)} samples, of too little memory or a fault in a decoder; "
-            "try fewer workers, or 0 to see where."
+            "try fewer workers, or 0 to see where. A script must guard its start with `if __name__ == '__main__':`."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

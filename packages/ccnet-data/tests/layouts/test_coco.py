@@ -171,7 +171,9 @@ def test_an_unknown_split_names_the_nearest(root):
 
 def test_a_wrong_root_says_what_was_expected_and_found(tmp_path):
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(DataError, match=r"root must hold annotations/instances_train2017\.json, .* found pictures/"):
+    with pytest.raises(
+        DataError, match=r"root must hold annotations/instances_\{train,val\}2017\.json, .* found pictures/"
+    ):
         load("coco", split="train", root=tmp_path)
 
 

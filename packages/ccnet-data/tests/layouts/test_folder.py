@@ -115,7 +115,7 @@ def test_pictures_beside_split_folders_are_refused(make_folder):
 
 def test_check_looks_at_every_split(make_folder):
     make_folder(["a"], split="train")
-    root = make_folder(["b"], split="val")
+    root = make_folder(["b", "c"], split="val")
     options = {"root": root, "classes": CLASSES}
     assert check("folder", options) == []
     (root / "labels" / "val" / "b.png").unlink()
@@ -152,10 +152,19 @@ def test_a_fraction_of_split_folders_is_refused(make_folder):
 
 
 def test_a_picture_without_a_label_is_a_fault_of_a_divided_folder_too(make_folder):
-    root = make_folder(["a"])
+    root = make_folder(list("abcdefghijkl"))
     (root / "labels" / "a.png").unlink()
     (fault,) = check("folder", {"root": root, "classes": CLASSES, "val_fraction": 0.5})
     assert "a.png: has no label" in fault
+
+
+@pytest.mark.parametrize(("polygons", "ending"), [(None, ".png"), ("labelme", ".json")])
+def test_labels_of_another_kind_are_said_once(make_folder, polygons, ending):
+    root = make_folder(["a", "b"])
+    for label in (root / "labels").iterdir():
+        label.rename(label.with_suffix(".jpg"))
+    (fault,) = check("folder", {"root": root, "classes": CLASSES, "polygons": polygons})
+    assert fault == f"{root / 'labels'}: holds no labels ({ending}); found a.jpg, b.jpg."
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import io
 import json
+from codecs import BOM_UTF8
 
 import pytest
 
@@ -23,9 +24,10 @@ def window(request, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", [{"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}])
+@pytest.mark.parametrize("start", [b"", BOM_UTF8])
 @pytest.mark.usefixtures("window")
-def test_every_value_comes_with_its_bytes(layout):
-    content = json.dumps(CONTENT, **layout).encode()
+def test_every_value_comes_with_its_bytes(layout, start):
+    content = start + json.dumps(CONTENT, **layout).encode()
     found = {}
     for piece in pieces(io.BytesIO(content), "a.json"):
         if piece.number is None:

@@ -96,7 +96,7 @@ def test_every_listed_file_that_is_not_there_is_named(make_lip):
 def test_a_missing_list_is_told_with_what_was_found(make_lip):
     root = make_lip(["a"])
     (root / "train_id.txt").unlink()
-    with pytest.raises(DataError, match=r"train_id\.txt: there is no such list; .*; found train_images/"):
+    with pytest.raises(DataError, match=r"train_id\.txt: there is no such list; .*\. In .*, found train_images/"):
         load("lip", split="train", root=root)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ccnet_data.errors import DataError
 from ccnet_data.labels import ClassLabels
-from ccnet_data.layouts.pairs import Names, Pair, PairDataset, match, refuse
+from ccnet_data.layouts.pairs import Names, Pair, PairDataset, match, refuse, stem
 from ccnet_data.testing import check_dataset
 
 
@@ -79,10 +79,6 @@ def test_a_missing_label_alone_is_ignored_everywhere(dataset):
     np.testing.assert_array_equal(dataclasses.replace(dataset, pairs=pairs).label(0), np.full((4, 6), 255))
 
 
-def stem(name):
-    return name.partition(".")[0]
-
-
 def listing(pictures, labels):
     return match(Names(Path("p"), pictures, stem), Names(Path("l"), labels, stem))
 
@@ -125,3 +121,8 @@ def test_a_refusal_names_three_faults_and_counts_the_others():
     refuse(())
     with pytest.raises(DataError, match=r"^a b c and 2 more$"):
         refuse(tuple("abcde"))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.png", "a"), ("aachen/a.b.PNG", "a.b"), ("v1.0/a", "a")])
+def test_the_stem_of_a_name_is_without_folders_and_the_last_ending(name, expected):
+    assert stem(name) == expected

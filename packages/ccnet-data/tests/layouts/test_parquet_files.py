@@ -25,7 +25,9 @@ def test_a_split_without_a_file_gets_the_nearest(root):
 
 def test_a_root_without_parquet_files_says_what_was_found(tmp_path):
     (tmp_path / "train.csv").write_text("", encoding="utf-8")
-    with pytest.raises(DataError, match=r"root must hold train\.parquet and val\.parquet; found train\.csv\.$"):
+    with pytest.raises(
+        DataError, match=r"root must hold train\.parquet and val\.parquet \(.*repo=DIR\); found train\.csv\.$"
+    ):
         split_files(tmp_path, None)
     with pytest.raises(DataError, match="none: there is no such folder"):
         split_files(tmp_path / "none", None)

@@ -5,15 +5,15 @@ is "other objects" and 1 to 150 are the classes.
 """
 
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from ..description import Description
 from ..errors import DataError
 from ..labels import LabelReader, MappedLabels
 from ..sample import IGNORE_INDEX
 from .official import Official
-from .pairs import Listing, Names, Pairs, match
-from .tree import list_files, require_folder
+from .pairs import Listing, Names, Pairs, match, stem
+from .tree import list_files
 
 PICTURES, LABELS = "images", "annotations"
 FOLDERS = {"train": "training", "val": "validation"}
@@ -50,12 +50,9 @@ class Ade20k(Official):
     def list_split(self, root: Path, split: str) -> Listing:
         """Pair pictures and labels by name."""
         _refuse_full_release(root)
-        pictures, labels = (
-            require_folder(root / kind / FOLDERS[split], f"root must hold {self.expected()}")
-            for kind in (PICTURES, LABELS)
-        )
+        pictures, labels = (self.require(root / kind / FOLDERS[split]) for kind in (PICTURES, LABELS))
         return match(
-            Names(pictures, list_files(pictures, (".jpg",)), _id), Names(labels, list_files(labels, (".png",)), _id)
+            Names(pictures, list_files(pictures, (".jpg",)), stem), Names(labels, list_files(labels, (".png",)), stem)
         )
 
     def read_label(self, pairs: Pairs) -> LabelReader:  # noqa: ARG002
@@ -74,7 +71,3 @@ def _refuse_full_release(root: Path) -> None:
             f"{found}: this is the full ADE20K, whose labels are not those of the 150 classes; "
             f"fetch {ARCHIVE} and give the folder where it is unpacked."
         )
-
-
-def _id(name: str) -> str:
-    return PurePath(name).stem

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, reading
 from ..texts import Texts
 from .json_pieces import Piece, pieces
 from .regions import region_fault
@@ -64,13 +64,9 @@ def read_annotations(file: Path, *, boxes: bool) -> AnnotationFile:
     Raises DataError if it is no annotation file. Going through that of COCO's training split takes as long as parsing
     it, so the indices of four files are kept for as long as the files stay the same.
     """
-    try:
+    with reading(file):
         state = file.stat()
         return _index(file, boxes, state.st_mtime_ns, state.st_size)
-    except OSError as error:
-        raise DataError(
-            f"{file}: cannot be read ({error.strerror}); check that it exists and its permissions."
-        ) from error
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ the colours of 32 classes. Parquet: ROOT/train.parquet with the columns image, l
 """
 
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated
 
 from ..clips import Clips, find_clips, frame_of
@@ -17,10 +17,10 @@ from ..options import Fault, Option, whole_number
 from ..sample import IGNORE_INDEX, Colour, SegmentationDataset
 from ..source import faults_of
 from .official import Official
-from .pairs import Listing, Names, PairDataset, Pairs, match
+from .pairs import Listing, Names, PairDataset, Pairs, match, stem
 from .parquet import Parquet
 from .rows import TableDataset
-from .tree import list_files, require_folder
+from .tree import list_files
 
 ORIGINAL_PICTURES, ORIGINAL_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
 LABEL_ENDING = "_L"
@@ -143,7 +143,7 @@ class Camvid(Official):
         return Parquet(root=self.given_root(), classes=self.description.classes, palette=self.description.palette)
 
     def _names(self, folder: Path) -> list[str]:
-        return list_files(require_folder(folder, f"root must hold {self.expected()}"), (".png",))
+        return list_files(self.require(folder), (".png",))
 
 
 def split_of(name: str) -> str | None:
@@ -170,4 +170,4 @@ def _ids(dataset: SegmentationDataset) -> list[str]:
 
 
 def _id(name: str) -> str:
-    return PurePath(name).stem.removesuffix(LABEL_ENDING)
+    return stem(name).removesuffix(LABEL_ENDING)

@@ -13,7 +13,7 @@ from ..labels import LabelReader, MappedLabels
 from ..sample import IGNORE_INDEX
 from .official import Official
 from .pairs import Listing, Names, Pairs, match
-from .tree import list_files, list_folders, require_folder
+from .tree import list_files, list_folders
 
 PICTURES, LABELS = "leftImg8bit", "gtFine"
 PICTURE_ENDING = "_leftImg8bit.png"
@@ -71,10 +71,10 @@ class Cityscapes(Official):
 
     def list_split(self, root: Path, split: str) -> Listing:
         """Pair the files of all cities. Train ids are read if as many files hold them as hold label ids."""
-        pictures = _names(self._folder(root / PICTURES / split), PICTURE_ENDING)
+        pictures = _names(self.require(root / PICTURES / split), PICTURE_ENDING)
         if split == UNLABELLED_SPLIT:
             return Listing(pairs=Pairs(pictures, None))
-        folder = self._folder(root / LABELS / split)
+        folder = self.require(root / LABELS / split)
         return match(pictures, max((_names(folder, ending) for ending in (TRAIN_IDS_ENDING, IDS_ENDING)), key=len))
 
     def read_label(self, pairs: Pairs) -> LabelReader:
@@ -82,9 +82,6 @@ class Cityscapes(Official):
         if pairs.labels is not None and len(pairs) and pairs.labels.names[0].endswith(TRAIN_IDS_ENDING):
             return super().read_label(pairs)
         return MappedLabels(classes=IGNORED_IDS | {number: place for place, (_, number, _) in enumerate(CLASSES)})
-
-    def _folder(self, folder: Path) -> Path:
-        return require_folder(folder, f"root must hold {self.expected()}")
 
 
 def _names(folder: Path, ending: str) -> Names:

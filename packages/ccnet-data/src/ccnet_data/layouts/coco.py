@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, SupportsIndex, cast
 
 import numpy as np
@@ -16,9 +16,9 @@ from ..pictures import read_file, read_picture
 from ..sample import API_VERSION, IGNORE_INDEX, Colour, Instances, SegmentationDataset, position
 from .annotations import AnnotationFile, read_annotations
 from .official import Official
-from .pairs import Listing, Names, Pair, Pairs
+from .pairs import Listing, Names, Pair, Pairs, stem
 from .regions import polygon_parts, region_mask, require_pycocotools
-from .tree import list_files, require_folder
+from .tree import list_files
 
 KEEP, DROP = "keep", "drop"
 
@@ -46,10 +46,8 @@ class Coco(Official):
         palette=default_palette(len(CLASSES)),
         sizes={"train": 118287, "val": 5000},
         tree=(
-            "annotations/instances_train2017.json\n"
-            "annotations/instances_val2017.json\n"
-            "train2017/000000000009.jpg\n"
-            "val2017/000000000139.jpg"
+            "annotations/instances_{train,val}2017.json  annotations_trainval2017.zip\n"
+            "{train,val}2017/*.jpg  train2017.zip, val2017.zip"
         ),
     )
 
@@ -68,21 +66,19 @@ class Coco(Official):
         (filter_images_with_only_crowd_annotations).
         """
         require_pycocotools()
-        expected = f"root must hold {self.expected()}"
-        require_folder(root / "annotations", expected)
-        folder = require_folder(root / f"{split}2017", expected)
+        self.require(root / "annotations")
+        folder = self.require(root / f"{split}2017")
         annotations = _annotations(root, split)
         on_disk = set(list_files(folder, (".jpg",)))
-        names = [name for name in annotations.names if name in on_disk]
+        wanted = annotations.objects >= (self.empty == DROP)
+        names = [name for name, keep in zip(annotations.names, wanted, strict=True) if keep and name in on_disk]
         missing = (name for name in annotations.names if name not in on_disk)
         faults = [
             *annotations.faults,
             *_category_faults(annotations),
             *(f"{folder / name}: there is no such picture, but {annotations.file} lists it." for name in missing),
         ]
-        if self.empty == DROP:
-            names = [name for name in names if annotations.objects[annotations.find(name)]]
-        return Listing(pairs=Pairs(Names(folder, names, _stem), None), faults=tuple(faults))
+        return Listing(pairs=Pairs(Names(folder, names, stem), None), faults=tuple(faults))
 
     def dataset(self, split: str, pairs: Pairs) -> SegmentationDataset:
         """Return the dataset, whose samples are `Instances`, as its task says."""
@@ -175,7 +171,3 @@ def _category_faults(annotations: AnnotationFile) -> list[str]:
         for number, name in annotations.categories.items()
         if CATEGORIES.get(number) != name
     ]
-
-
-def _stem(name: str) -> str:
-    return PurePath(name).stem

@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -45,7 +46,9 @@ class _Window:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
-        self.text, self.place, self.offset = "", 0, 0
+        self.text, self.place = "", 0
+        self.offset = len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+        stream.seek(self.offset)
 
     def next(self) -> str:
         """Return the next character that is no space, without taking it; "" at the end."""

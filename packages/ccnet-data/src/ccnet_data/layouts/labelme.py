@@ -66,7 +66,8 @@ def _parse(content: bytes, where: str) -> tuple[tuple[int, int], list[Any]]:
 
 def _draw(canvas: Canvas, shape: dict[str, Any], value: int, where: str) -> None:
     kind, points = shape.get("shape_type"), _points(shape.get("points"), canvas.size)
-    if kind in POLYGONS:
+    # X-AnyLabeling writes all four corners of a rectangle (its issue 1262), labelme two opposite ones.
+    if kind in POLYGONS or (kind == "rectangle" and len(points) == 4):
         if len(points) < 3:
             raise ValueError(f"a polygon of {len(points)} points")
         canvas.polygon(points, value)

@@ -5,14 +5,12 @@ lie where its archive unpacks: in TrainVal_images/ or TrainVal_parsing_annotatio
 """
 
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from ..description import Description
-from ..errors import DataError
-from ..pictures import read_file
 from .official import Official
-from .pairs import Listing, Names, Pairs
-from .tree import found_in, list_files, require_folder
+from .pairs import Listing, Names, Pairs, stem
+from .tree import list_files, listed_names
 
 PICTURES_ARCHIVE, LABELS_ARCHIVE = "TrainVal_images", "TrainVal_parsing_annotations"
 
@@ -66,9 +64,10 @@ class Lip(Official):
 
     def list_split(self, root: Path, split: str) -> Listing:
         """Pair what the list of `split` names. What it does not name is passed over."""
-        names = self._listed(_unpacked(root, PICTURES_ARCHIVE, f"{split}_id.txt"))
-        pictures = self._folder(_unpacked(root, PICTURES_ARCHIVE, f"{split}_images"))
-        labels = self._folder(_unpacked(root, LABELS_ARCHIVE, f"{split}_segmentations"))
+        listing = _unpacked(root, PICTURES_ARCHIVE, f"{split}_id.txt")
+        names = sorted(set(listed_names(listing, f"root must hold {self.expected()}")))
+        pictures = self.require(_unpacked(root, PICTURES_ARCHIVE, f"{split}_images"))
+        labels = self.require(_unpacked(root, LABELS_ARCHIVE, f"{split}_segmentations"))
         missing: dict[str, list[str]] = {}
         for folder, ending in ((pictures, ".jpg"), (labels, ".png")):
             there = set(list_files(folder, (ending,)))
@@ -78,26 +77,13 @@ class Lip(Official):
                     missing.setdefault(name, []).append(fault)
         kept = [name for name in names if name not in missing]
         pairs = Pairs(
-            Names(pictures, (f"{name}.jpg" for name in kept), _id), Names(labels, (f"{name}.png" for name in kept), _id)
+            Names(pictures, (f"{name}.jpg" for name in kept), stem),
+            Names(labels, (f"{name}.png" for name in kept), stem),
         )
         return Listing(pairs=pairs, faults=tuple(fault for faults in missing.values() for fault in faults))
-
-    def _listed(self, file: Path) -> list[str]:
-        if not file.is_file():
-            raise DataError(
-                f"{file}: there is no such list; root must hold {self.expected()}; {found_in(file.parent)}."
-            )
-        return sorted(set(read_file(file).decode("utf-8", "replace").split()))
-
-    def _folder(self, folder: Path) -> Path:
-        return require_folder(folder, f"root must hold {self.expected()}")
 
 
 def _unpacked(root: Path, archive: str, name: str) -> Path:
     """Return the file or folder `name` in `root` or in the folder `archive`, which may lie in another of that name."""
     ways = (root / name, root / archive / name, root / archive / archive / name)
     return next((way for way in ways if way.exists()), ways[0])
-
-
-def _id(name: str) -> str:
-    return PurePath(name).stem

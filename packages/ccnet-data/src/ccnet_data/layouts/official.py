@@ -69,7 +69,11 @@ class Official(Source):
         """Return the root folder. Raises DataError, with the expected tree, if it is not given or not there."""
         if self.root is None:
             raise DataError(f"root is missing: give root=DIR, the folder that holds {self.expected()}.")
-        return descend(require_folder(self.root, f"root must hold {self.expected()}"), self.description.unpacked)
+        return descend(self.require(self.root), self.description.unpacked)
+
+    def require(self, folder: Path) -> Path:
+        """Return `folder`. Raises DataError, with the expected tree, if it is not there."""
+        return require_folder(folder, f"root must hold {self.expected()}")
 
     def expected(self) -> str:
         """Return the expected tree in one line."""

@@ -26,6 +26,12 @@ class Pair:
     label: Path | None
 
 
+def stem(name: str) -> str:
+    """Return the name of a file without its folders and its ending, the usual key."""
+    # PurePath(name).stem takes fifteen times as long, which shows in a folder of a million files.
+    return name.rpartition("/")[2].rsplit(".", 1)[0]
+
+
 class Names:
     """The files of one kind of a split: names relative to `folder`, in the order of their keys."""
 

@@ -1,10 +1,11 @@
-"""Looking at folders: what is there, and what to say of what is not."""
+"""Looking at folders and lists: what is there, and what to say of what is not."""
 
 import os
 from collections.abc import Collection
 from pathlib import Path, PurePath
 
 from ..errors import DataError, enumerate_some
+from ..pictures import read_file
 
 
 def require_folder(folder: Path, expected: str) -> Path:
@@ -13,6 +14,8 @@ def require_folder(folder: Path, expected: str) -> Path:
         if not os.access(folder, os.R_OK | os.X_OK):
             raise DataError(f"{folder}: may not be read; check its permissions.")
         return folder
+    if folder.exists():
+        raise DataError(f"{folder}: is a file, not a folder; {expected}. An archive is to be unpacked first.")
     present = next(parent for parent in folder.parents if parent.is_dir())
     raise DataError(f"{folder}: there is no such folder; {expected}. In {present}, {found_in(present)}.")
 
@@ -45,3 +48,10 @@ def list_folders(folder: Path) -> list[str]:
     """Return the names of the folders in `folder` that are not hidden, in order."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def listed_names(file: Path, remedy: str) -> list[str]:
+    """Return the names in the list `file`, one per line. Raises DataError, with `remedy` and what was found."""
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such list; {remedy}. In {file.parent}, {found_in(file.parent)}.")
+    return read_file(file).decode("utf-8", "replace").split()

@@ -6,14 +6,13 @@ published models saw. `ccnet_data.prepare` makes SegmentationClassAug/ and aug.t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from ..description import Description
-from ..errors import DataError, enumerate_some
-from ..pictures import read_file
+from ..errors import enumerate_some
 from .official import Official
-from .pairs import Listing, Names, Pairs
-from .tree import list_files, require_folder
+from .pairs import Listing, Names, Pairs, stem
+from .tree import list_files, listed_names, require_folder
 
 PICTURES, LABELS, SBD_LABELS = "JPEGImages", "SegmentationClass", "SegmentationClassAug"
 LISTS = "ImageSets/Segmentation"
@@ -86,10 +85,8 @@ class Voc12Aug(Official):
 
     def names(self, root: Path, part: str) -> list[str]:
         """Return the names in the list `part`, such as "ImageSets/Segmentation/train.txt"."""
-        require_folder(root / LISTS, f"root must hold {self.expected()}")
-        if not (root / part).is_file():
-            raise DataError(f"{root / part}: there is no such list; {self._remedy(part)}.")
-        return read_file(root / part).decode("utf-8", "replace").split()
+        self.require(root / LISTS)
+        return listed_names(root / part, self._remedy(part))
 
     def _pair(self, root: Path, parts: Mapping[str, str], folders: Mapping[str, str]) -> Listing:
         """Pair each name of `parts` with its label in the folder of its list. What is not there is a fault."""
@@ -104,8 +101,8 @@ class Voc12Aug(Official):
             ]
             if not missing:
                 kept.append(name)
-        pictures = Names(root / PICTURES, (f"{name}.jpg" for name in kept), _id)
-        labels = Names(root, (f"{folders[parts[name]]}/{name}.png" for name in kept), _id)
+        pictures = Names(root / PICTURES, (f"{name}.jpg" for name in kept), stem)
+        labels = Names(root, (f"{folders[parts[name]]}/{name}.png" for name in kept), stem)
         return Listing(pairs=Pairs(pictures, labels), faults=tuple(faults))
 
     def _files(self, root: Path, folder: str) -> set[str]:
@@ -115,7 +112,3 @@ class Voc12Aug(Official):
         if part in (AUG, SBD_LABELS):
             return f"`{PREPARE}` makes it"
         return f"unpack VOCtrainval_11-May-2012.tar again, root must hold {self.expected()}"
-
-
-def _id(name: str) -> str:
-    return PurePath(name).stem
