@@ -87,6 +87,12 @@ def test_an_empty_split_is_refused(squares):
         load_split(squares("data.val.length=0").data, "val")
 
 
+def test_a_dataset_for_another_task_is_refused(squares, monkeypatch):
+    monkeypatch.setattr("fake_data.Squares.task", "instances")
+    with pytest.raises(TrainError, match=r"split 'train': its task is 'instances', and this trainer trains 'segment"):
+        load_split(squares().data, "train")
+
+
 def test_an_error_of_the_augmentation_names_the_sample(squares):
     data = squares().data
     train = load_split(data, "train")

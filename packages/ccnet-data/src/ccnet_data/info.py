@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from . import registry
 from .description import Description
-from .errors import DataError, nearest
+from .errors import DataError, nearest, reading
 from .options import build
 from .sample import IGNORE_INDEX, Colour, SegmentationDataset
 from .source import Source
@@ -42,14 +42,16 @@ def _facts(name: str, known: Description) -> Iterator[str]:
 
 
 def _here(source: Source, known: Description, split: str) -> Iterator[str]:
-    present = source.splits()
+    with reading():
+        present = source.splits()
     if not present or split not in known.sizes:
         source.open(split)  # says what was expected and found, or names the nearest split
     for each, published in known.sizes.items():
         if each not in present:
             yield f"{each}: not there"
             continue
-        dataset, faults = source.partial(each)
+        with reading():
+            dataset, faults = source.partial(each)
         hint = f", faults: {len(faults)} (`ccnet-data verify` lists them)" if faults else ""
         yield f"{each}: {len(dataset)} samples of {published} published{hint}"
         if each == split and len(dataset):

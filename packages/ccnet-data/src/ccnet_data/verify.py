@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .errors import DataError, OutsideClassesError, SizeMismatchError, nearest
+from .errors import DataError, OutsideClassesError, SizeMismatchError, nearest, reading
 from .findings import (
     COUNT,
     DUPLICATE_ACROSS,
@@ -43,7 +43,8 @@ def verify(source: Source, splits: Sequence[str] = (), workers: int | None = Non
     `workers` processes share the work; see `every_sample`. Raises DataError where there is nothing to look at.
     """
     seen: _Seen = {}
-    present = source.splits()
+    with reading():
+        present = source.splits()
     reports = [_report(source, split, split in present, seen, workers) for split in _wanted(source, present, splits)]
     closed = [fault for report in reports for fault in report.faults if fault.kind == UNREADABLE_SPLIT]
     if closed and len(closed) == len(reports):
@@ -63,13 +64,13 @@ def _wanted(source: Source, present: Sequence[str], chosen: Sequence[str]) -> Se
 
 
 def _report(source: Source, split: str, present: bool, seen: _Seen, workers: int | None) -> SplitReport:
-    if not present:
-        text = f"{split}: this published split is not there; fetch it, or choose others with --split."
-        return SplitReport(split=split, samples=0, faults=(_finding(MISSING_SPLIT, text),))
     try:
-        dataset, lonely = source.partial(split)
+        with reading():
+            dataset, lonely = source.partial(split)
     except DataError as error:
-        return SplitReport(split=split, samples=0, faults=(_finding(UNREADABLE_SPLIT, str(error)),))
+        missing = f"{split}: this published split is not there. {error} Or choose others with --split."
+        fault = _finding(UNREADABLE_SPLIT, str(error)) if present else _finding(MISSING_SPLIT, missing)
+        return SplitReport(split=split, samples=0, faults=(fault,))
     faults = [*_count_faults(source, split, dataset), *(_finding(INCOMPLETE, text) for text in lonely)]
     notes: list[Finding] = []
     for found in every_sample(dataset, _examine, workers, split):

@@ -16,6 +16,9 @@ from ccnet_train.recipe import DataSection
 SAMPLE_API_VERSION = 1
 """The version of the sample interface the trainer speaks."""
 
+TASK = "segmentation"
+"""What a dataset must be for: pictures with one class per pixel."""
+
 ENTRY_POINT_GROUP = "ccnet.datasets"
 
 INSTALL = 'python -m pip install --upgrade "ccnet-train[data]"'
@@ -40,9 +43,10 @@ Augmentation = Callable[[Sample, np.random.Generator], Sample]
 class SampleDataset(Protocol):
     """One split of a dataset. `classes` and `palette` (red, green, blue) have one entry per class.
 
-    `flip_pairs` are the classes that a mirror image swaps, such as left and right arm.
+    `task` says what a sample is. `flip_pairs` are the classes that a mirror image swaps, such as left and right arm.
     """
 
+    task: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore_index: int
@@ -108,6 +112,8 @@ def load_split(data: DataSection, split: str) -> SampleDataset:
         length = len(dataset)  # a stream has none
     except (ValueError, OSError) as error:
         raise TrainError(f"{where}: {error}") from error
+    if dataset.task != TASK:
+        raise TrainError(f"{where}: its task is {dataset.task!r}, and this trainer trains {TASK!r} only.")
     if length == 0:
         raise TrainError(f"{where}: it holds no pictures. Check data.root and the options of the dataset.")
     return _Split(dataset, where)
@@ -147,7 +153,7 @@ class _Split:
     def __init__(self, dataset: SampleDataset, where: str) -> None:
         self.dataset, self.where = dataset, where
         self.classes, self.palette, self.ignore_index = dataset.classes, dataset.palette, dataset.ignore_index
-        self.flip_pairs = dataset.flip_pairs
+        self.flip_pairs, self.task = dataset.flip_pairs, dataset.task
 
     def __len__(self) -> int:
         return len(self.dataset)

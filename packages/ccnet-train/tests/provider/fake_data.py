@@ -16,6 +16,7 @@ reads = 0
 class Squares:
     classes = ("ground", "red", "green")
     palette = ((20, 20, 20), (220, 40, 40), (40, 220, 40))
+    task = "segmentation"
     ignore_index = 255
     flip_pairs = ()
 
