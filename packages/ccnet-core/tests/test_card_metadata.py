@@ -67,10 +67,18 @@ def test_metrics_that_are_not_finite_are_left_out():
     assert (result.metric_type, result.metric_value, result.metric_name) == ("mine", 0.25, "mine")
 
 
-@pytest.mark.parametrize("metrics", [{"miou": "high"}, {"miou": None}, {"miou": True}, {1: 0.5}, ["miou"]])
+@pytest.mark.parametrize(
+    "metrics", [{"miou": "high"}, {"miou": None}, {"miou": True}, {"miou": 10**400}, {1: 0.5}, ["miou"]]
+)
 def test_metrics_must_be_numbers_by_name(metrics):
     with pytest.raises(ccnet.ConfigError, match="metrics must be numbers by name, got"):
         written(metrics=metrics)
+
+
+def test_percentages_are_refused_where_shares_are_meant():
+    with pytest.raises(ccnet.ConfigError, match=r"miou, macc, aacc go from 0 to 1, got \{'miou': 50\.6\}: divide"):
+        written(metrics={"miou": 50.6, "aacc": 0.9})
+    written(metrics={"miou": 1.0, "seconds": 50.6})
 
 
 @pytest.mark.parametrize("datasets", ["cityscapes", ["a", 3], None])

@@ -101,7 +101,7 @@ def test_predict_carries_out_the_plan_of_its_options(
 
 def test_predict_uses_the_device_that_auto_finds(run, weights, photo, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("ccnet_core.model.find_device", lambda name: asked.append(name) or torch.device("cpu"))
+    monkeypatch.setattr("ccnet_core.pretrained.find_device", lambda name: asked.append(name) or torch.device("cpu"))
     assert run("predict", photo, "--model", weights, "--out", tmp_path).returncode == 0
     assert asked == ["auto"]
 

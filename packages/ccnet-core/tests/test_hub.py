@@ -108,7 +108,7 @@ def test_token_goes_to_the_hub_and_not_to_the_storage(hub):
     assert set(others) == {"hf_secret"}
 
 
-@pytest.mark.parametrize("token", ["", " hf_x", "hf_secret\n", "hf_ключ"])
+@pytest.mark.parametrize("token", ["", " hf_x", "hf_secret\n", "hf_ключ", 5, False])
 def test_token_that_cannot_be_one_is_refused_and_not_repeated(hub, token):
     with pytest.raises(ccnet.WeightsError, match=r"^token: expected a token of the Hub, which begins with hf_"):
         find_folder(NAME, token=token)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -128,11 +129,18 @@ def test_token_goes_to_the_hub_and_not_to_the_storage(hub_server, folder):
     assert {request.token for request in hub_server.requests if request.path.startswith("/objects/")} == {None}
 
 
-@pytest.mark.parametrize("name", ["name", "org/", "a/b/c", "./name"])
+@pytest.mark.parametrize("name", ["name", "org/", "a/b/c", "./name", None, 5, Path("org/name"), b"org/name"])
 def test_name_without_an_owner_is_refused(hub_server, folder, name):
     with pytest.raises(ccnet.WeightsError, match=rf"{name}: expected a Hub name of the form org/name"):
         push_folder(folder, name)
     assert hub_server.requests == []
+
+
+@pytest.mark.parametrize("place", [{"repository": "name"}, {"repository": NAME, "token": "hf secret"}])
+def test_no_folder_is_written_for_a_place_that_cannot_be(hub_server, tiny, monkeypatch, place):
+    monkeypatch.setattr("ccnet_core.weights_folder.save_folder", lambda *_, **__: pytest.fail("a folder was written"))
+    with pytest.raises(ccnet.WeightsError, match=r"expected a (Hub name|token)"):
+        tiny.push_to_hub(**place)
 
 
 def test_token_that_cannot_be_one_is_refused_and_not_repeated(hub_server, folder):

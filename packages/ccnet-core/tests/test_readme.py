@@ -15,11 +15,18 @@ BLOCKS = re.findall(
 
 def test_the_readme_has_python_for_each_use():
     titles = [title for title, _ in BLOCKS]
-    assert titles == ["Load, predict, convert", "Build a network", "Use criss-cross attention in your own network"]
+    assert titles == [
+        "Load, predict, convert",
+        "Build a network",
+        "Weights folders and the Hub",
+        "Use criss-cross attention in your own network",
+    ]
 
 
+# The client's own: its HTTP library wants large files in another argument.
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 @pytest.mark.parametrize("code", [code for _, code in BLOCKS], ids=[title for title, _ in BLOCKS])
-def test_python_of_the_readme_runs(code, tiny, tmp_path, monkeypatch):
+def test_python_of_the_readme_runs(code, tiny, hub_server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny.save_pretrained("path/to/weights-folder")
     Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save("street.jpg")

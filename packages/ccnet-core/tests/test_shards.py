@@ -73,7 +73,7 @@ def test_tensors_that_share_memory_or_are_not_contiguous_are_written_apart(tmp_p
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
 
 
-@pytest.mark.parametrize("size", [0, -1, True, 1.5, None, "", "5", "many GB", "nanGB", "infGB"])
+@pytest.mark.parametrize("size", [0, -1, True, 1.5, None, "", "5", "many GB", "nanGB", "infGB", "-5GB"])
 def test_senseless_size_of_a_shard_is_refused(tiny, folder, size):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ccnet.ConfigError, match="max_shard_size must be bytes above 0 or text such as '500MB', got"):

@@ -398,3 +398,9 @@ def test_killed_writer_leaves_a_whole_folder_and_what_can_be_recognised(tmp_path
     left = {path.name for path in tmp_path.iterdir()} - {"weights"}
     assert left
     assert all(name.startswith(".weights-") and name.endswith(".tmp") for name in left)
+
+
+@pytest.mark.parametrize("name", [None, 5, b"weights", "weights\0", ["weights"]])
+def test_what_cannot_be_the_name_of_a_folder_is_refused(tiny, name):
+    with pytest.raises(ccnet.ConfigError, match="expected the name of a folder to write, got "):
+        tiny.save_pretrained(name)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ccnet_core import strict
 from ccnet_core.checks import (
     LARGEST_COUNT,
+    LARGEST_SIZE,
     is_colour,
     is_pair,
     is_positive,
@@ -234,9 +235,12 @@ class CCNetConfig:
         As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
         colours left out those of :func:`default_palette`.
         """
-        counted = num_classes is None or (is_whole(num_classes) and num_classes > 0)
-        require(counted, f"num_classes must be a whole number above 0, got {num_classes!r}")
-        require(not isinstance(classes, str), f"classes must be a list of names, got {classes!r}")
+        counted = num_classes is None or (is_whole(num_classes) and 0 < num_classes <= LARGEST_SIZE)
+        require(counted, f"num_classes must be a whole number from 1 to {LARGEST_SIZE}, got {num_classes!r}")
+        listed = classes is None or (isinstance(classes, Sequence) and not isinstance(classes, str))
+        require(listed, f"classes must be a list of names, got {classes!r}")
+        listed = palette is None or (isinstance(palette, Sequence) and all(isinstance(c, Sequence) for c in palette))
+        require(listed, f"palette must be a list of colours, got {palette!r}")
         names = self.classes if classes is None else tuple(classes)
         if classes is None and num_classes not in (None, len(names)):
             names = tuple(f"class {index}" for index in range(num_classes or 0))

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections.abc import Iterable
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,13 +61,9 @@ def is_repository(source: str) -> bool:
 
 def require_token(token: str | None) -> None:
     """Refuse what cannot be a token of the Hub. The client would fail at it, and repeat it in its message."""
-    if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
+    plain = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
+    if token is not None and not (token and plain):
         raise WeightsError("token: expected a token of the Hub, which begins with hf_ and has no spaces.")
-
-
-def is_part(name: str) -> bool:
-    """Tell whether a file of this name is part of a weights folder. Others are neither fetched nor touched."""
-    return any(fnmatch(name, pattern) for pattern in weights_folder.FILES)
 
 
 def _pull(
@@ -76,7 +71,7 @@ def _pull(
 ) -> Path:
     for _ in range(2):
         folder = _find_snapshot(repository, revision, token, cache_dir, local_files_only)
-        damaged = _remove_damaged(file for file in folder.iterdir() if is_part(file.name))
+        damaged = _remove_damaged(file for file in folder.iterdir() if weights_folder.is_part(file.name))
         if not damaged:
             return folder
     raise WeightsError(

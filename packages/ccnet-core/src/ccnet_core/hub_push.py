@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ccnet_core import hub
+from ccnet_core import hub, weights_folder
 from ccnet_core.errors import CCNetError, WeightsError
 from ccnet_core.hub_errors import explain
 
@@ -26,9 +26,7 @@ def push_folder(
     of one that is there. Files of an older weights folder that are not in this one are deleted, anything else there is
     left alone. Raises WeightsError, with what to do; the branch then never holds half a folder.
     """
-    if not hub.is_repository(repository):
-        raise WeightsError(f"{repository}: expected a Hub name of the form org/name.")
-    hub.require_token(token)
+    require_place(repository, token)
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
@@ -43,6 +41,13 @@ def push_folder(
         raise WeightsError(f"{repository}: not pushed: {explain(error)}.") from error
 
 
+def require_place(repository: str, token: str | None) -> None:
+    """Raise WeightsError for what is no name on the Hub or no token, before a folder is written for it."""
+    if not isinstance(repository, str) or not hub.is_repository(repository):
+        raise WeightsError(f"{repository}: expected a Hub name of the form org/name.")
+    hub.require_token(token)
+
+
 def _commit_folder(
     api: "HfApi", folder: Path, repository: str, revision: str | None, private: bool | None, message: str
 ) -> str:
@@ -54,7 +59,7 @@ def _commit_folder(
         raise WeightsError(f"{repository}: it is {is_} already, and {asked} was asked for. Change that on its page.")
     new = sorted(file.name for file in folder.iterdir())
     old = [sibling.rfilename for sibling in before.siblings or []]
-    stale = [name for name in old if hub.is_part(name) and name not in new]
+    stale = [name for name in old if weights_folder.is_part(name) and name not in new]
     commit = api.create_commit(
         repository,
         [*map(CommitOperationDelete, stale), *(CommitOperationAdd(name, folder / name) for name in new)],

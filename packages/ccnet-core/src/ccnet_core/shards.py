@@ -43,7 +43,10 @@ def write_weights(folder: Path, state: Mapping[str, Tensor], *, max_shard_size: 
     from huggingface_hub import split_torch_state_dict_into_shards
 
     sensible = f"max_shard_size must be bytes above 0 or text such as '500MB', got {max_shard_size!r}"
-    require(isinstance(max_shard_size, str) or (is_whole(max_shard_size) and max_shard_size > 0), sensible)
+    if isinstance(max_shard_size, str):
+        require(not max_shard_size.startswith("-"), sensible)  # which the client would take
+    else:
+        require(is_whole(max_shard_size) and max_shard_size > 0, sensible)
     separate = dict(_separate(state))
     try:
         split = split_torch_state_dict_into_shards(separate, max_shard_size=max_shard_size)

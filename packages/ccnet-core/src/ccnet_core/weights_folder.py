@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ccnet_core import files, shards, strict
-from ccnet_core.checks import is_whole
+from ccnet_core.checks import is_whole, require
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import WeightsError
 from ccnet_core.shards import INDEX_FILE, WEIGHTS_FILE
@@ -56,6 +56,8 @@ def save_folder(
     :func:`shards.write_weights`. Raises WeightsError if the folder cannot be written, or if there is one that holds
     anything else, which would be lost.
     """
+    named = isinstance(folder, str | Path) and "\0" not in str(folder)
+    require(named, f"expected the name of a folder to write, got {folder!r}")
     try:
         with files.replace_folder(folder) as target:
             _refuse_foreign_files(Path(folder))
@@ -72,12 +74,17 @@ def save_folder(
         raise WeightsError(f"{folder}: cannot be written ({reason}). Make room, or give another folder.") from error
 
 
+def is_part(name: str) -> bool:
+    """Tell whether a file of this name belongs to a weights folder. Others are neither replaced nor fetched."""
+    return any(fnmatch(name, pattern) for pattern in FILES)
+
+
 def _refuse_foreign_files(folder: Path) -> None:
     try:
         names = sorted(path.name for path in folder.iterdir())
     except FileNotFoundError:
         return
-    foreign = [name for name in names if not any(fnmatch(name, pattern) for pattern in FILES)]
+    foreign = [name for name in names if not is_part(name)]
     if foreign:
         raise WeightsError(f"{folder}: holds {foreign[0]!r}, which is not part of a weights folder. Give a new folder.")
 
