@@ -42,7 +42,7 @@ def _require_metadata(metrics: Mapping[str, float], datasets: Sequence[str], lic
     require(named, f"datasets must be names in a list, got {datasets!r}")
     named = isinstance(metrics, Mapping) and all(isinstance(name, str) for name in metrics)
     require(named and all(map(_is_number, metrics.values())), f"metrics must be numbers by name, got {metrics!r}")
-    percent = {name: value for name, value in metrics.items() if name in METRICS and value > 1}
+    percent = {name: value for name, value in metrics.items() if name in METRICS and 1 < value < math.inf}
     require(not percent, f"metrics {', '.join(METRICS)} go from 0 to 1, got {percent}: divide percentages by 100")
     known = license is None or (isinstance(license, str) and LICENCE.fullmatch(license))
     require(known, f"license must be an identifier of the Hub, such as 'apache-2.0' or 'other', got {license!r}")
