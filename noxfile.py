@@ -177,7 +177,7 @@ def gpu(session: nox.Session) -> None:
     version, seen = str(session.run("python", "-c", ask, silent=True)).split()
     if seen != "True":
         session.error(f"torch {version} sees no CUDA device here, so nothing was tested")
-    pytest(session, "gpu", "packages/ccnet-kernels/tests", "integration")
+    pytest(session, "gpu", "packages/ccnet-core/tests", "packages/ccnet-kernels/tests", "integration")
 
 
 @nox.session
