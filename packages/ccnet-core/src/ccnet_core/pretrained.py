@@ -92,7 +92,7 @@ class Pretrained(nn.Module):
         named = isinstance(source, str | Path) and str(source)
         require(named, f"expected a weights folder, org/name on the Hub or a model of the zoo, got {source!r}")
         try:
-            if str(source) in zoo.list_models() and not Path(source).exists():
+            if not Path(source).exists() and str(source) in zoo.list_models():
                 require(revision is None, f"{source}: a model of the zoo, which has no revisions. Leave revision out")
                 name = str(source)
                 return published.find_published(name, cls, cache_dir=cache_dir, local_files_only=local_files_only)
