@@ -1,6 +1,7 @@
 import datasets
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from ccnet_data.errors import DataError
 from ccnet_data.layouts.table import Repository, picture_bytes, picture_column, read_files, undecoded
@@ -50,7 +51,8 @@ def test_reading_draws_no_progress_bar_and_leaves_the_settings(rows, tmp_path, c
 
 
 def test_a_file_without_rows_is_an_error(rows, tmp_path):
-    rows.select([]).to_parquet(tmp_path / "a.parquet")
+    rows.to_parquet(tmp_path / "a.parquet")
+    parquet.write_table(parquet.read_table(tmp_path / "a.parquet").slice(0, 0), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"^here: no rows could be read \(.*\); write the file again"):
         read_files([tmp_path / "a.parquet"], "here", streaming=False)
 
