@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import shutil
+import stat
 import sys
 import uuid
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def replace_folder(path: str | Path) -> Iterator[Path]:
     removes. Raises CCNetError if `path` is a file or the current folder.
     """
     path = Path(path).resolve()
-    if path.exists() and not path.is_dir():
+    if _is_file(path):
         raise CCNetError(f"{path}: this is a file. Give the name of a folder.")
     if path in (Path.cwd(), *Path.cwd().parents):
         raise CCNetError(f"{path}: the current folder cannot be replaced. Give a folder of its own.")
@@ -61,6 +62,14 @@ def replace_folder(path: str | Path) -> Iterator[Path]:
         _take_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # now the old folder, or the new one after an error
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether something that is no folder is there, in one look: between two, another process may replace it."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _beside(path: Path) -> Path:

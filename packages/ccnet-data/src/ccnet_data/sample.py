@@ -7,6 +7,7 @@ Shape letters: T frames, H height, W width, N objects.
 """
 
 import operator
+from dataclasses import dataclass
 from typing import NotRequired, Protocol, SupportsIndex, TypedDict
 
 import numpy as np
@@ -103,6 +104,19 @@ class SegmentationDataset(Protocol):
     def __getitem__(self, index: int) -> Sample:
         """Return the sample at `index`. Raises IndexError outside the split and DataError for a damaged file."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """What a split of labelled pictures tells about itself, for the datasets of this package."""
+
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+
+    api_version = API_VERSION
+    task = "segmentation"
+    ignore_index = IGNORE_INDEX
 
 
 def position(index: SupportsIndex, length: int) -> int:

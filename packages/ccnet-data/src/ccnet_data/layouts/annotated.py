@@ -7,7 +7,7 @@ from typing import SupportsIndex
 
 from ..errors import DataError
 from ..pictures import read_file, read_picture, require_same_size
-from ..sample import API_VERSION, IGNORE_INDEX, Colour, Pixels, Sample, position
+from ..sample import Labelled, Pixels, Sample, position
 from .annotations import AnnotationFile
 from .canvas import Canvas
 from .pairs import Pair
@@ -15,7 +15,7 @@ from .regions import coordinates, polygon_parts, region_mask
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotatedDataset:
+class AnnotatedDataset(Labelled):
     """A split read picture by picture; the label of a pair is a name below the annotation file.
 
     The names of the categories are names of `classes`; regions later in the file cover earlier ones, crowds included.
@@ -25,13 +25,6 @@ class AnnotatedDataset:
 
     pairs: Sequence[Pair]
     annotations: AnnotationFile
-    classes: tuple[str, ...]
-    palette: tuple[Colour, ...]
-    flip_pairs: tuple[tuple[int, int], ...] = ()
-
-    api_version = API_VERSION
-    task = "segmentation"
-    ignore_index = IGNORE_INDEX
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError, enumerate_some
 from ..labels import LabelReader
 from ..pictures import read_file, read_picture, require_same_size
-from ..sample import API_VERSION, IGNORE_INDEX, Colour, Pixels, Sample, position
+from ..sample import IGNORE_INDEX, Labelled, Pixels, Sample, position
 from ..texts import Texts
 
 Key = Callable[[str], str]
@@ -124,7 +124,7 @@ def _alone(file: Path, repeated: bool, partner: str, folder: Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairDataset:
+class PairDataset(Labelled):
     """A split read file by file: one `Sample` per pair, decoded when asked for.
 
     The label of a pair without one is 255 everywhere. Reading raises DataError, naming the file, when one is damaged,
@@ -132,14 +132,7 @@ class PairDataset:
     """
 
     pairs: Sequence[Pair]
-    classes: tuple[str, ...]
-    palette: tuple[Colour, ...]
     read_label: LabelReader
-    flip_pairs: tuple[tuple[int, int], ...] = ()
-
-    api_version = API_VERSION
-    task = "segmentation"
-    ignore_index = IGNORE_INDEX
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, SupportsIndex
 from ..errors import DataError
 from ..labels import LabelReader
 from ..pictures import read_picture, require_same_size
-from ..sample import API_VERSION, IGNORE_INDEX, Colour, Sample, position
+from ..sample import Labelled, Sample, position
 from .table import Rows, picture_bytes, reason
 
 
@@ -37,16 +37,9 @@ class RowReader:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _RowDataset:
+class _RowDataset(Labelled):
     rows: Rows
     reader: RowReader
-    classes: tuple[str, ...]
-    palette: tuple[Colour, ...]
-    flip_pairs: tuple[tuple[int, int], ...] = ()
-
-    api_version = API_VERSION
-    task = "segmentation"
-    ignore_index = IGNORE_INDEX
 
 
 class TableDataset(_RowDataset):
