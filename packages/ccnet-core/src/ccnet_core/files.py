@@ -68,7 +68,7 @@ def _is_file(path: Path) -> bool:
     """Tell whether something that is no folder is there, in one look: between two, another process may replace it."""
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
