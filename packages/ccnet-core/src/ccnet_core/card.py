@@ -12,6 +12,15 @@ ATTENTION_NAMES = {"criss_cross": "criss-cross attention", "non_local": "non-loc
 """What a reader calls `HeadConfig.attention`."""
 
 PAPER = "https://arxiv.org/abs/1811.11721"
+CITATION = """\
+@inproceedings{huang2019ccnet,
+  title = {CCNet: Criss-Cross Attention for Semantic Segmentation},
+  author = {Huang, Zilong and Wang, Xinggang and Huang, Lichao and Huang, Chang
+            and Wei, Yunchao and Liu, Wenyu},
+  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
+  year = {2019},
+  note = {arXiv:1811.11721}
+}"""
 
 
 def model_card(
@@ -68,14 +77,7 @@ pictures like those of the training data; on other cameras, places or light, mea
 ## Citation
 Criss-cross attention is from [CCNet]({PAPER}):
 ```bibtex
-@inproceedings{{huang2019ccnet,
-  title = {{CCNet: Criss-Cross Attention for Semantic Segmentation}},
-  author = {{Huang, Zilong and Wang, Xinggang and Huang, Lichao and Huang, Chang
-            and Wei, Yunchao and Liu, Wenyu}},
-  booktitle = {{IEEE/CVF International Conference on Computer Vision (ICCV)}},
-  year = {{2019}},
-  note = {{arXiv:1811.11721}}
-}}
+{CITATION}
 ```
 
 ## Classes
