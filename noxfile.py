@@ -23,10 +23,10 @@ EXTRAS = {"kernels": "[cu13]", "data": "[coco,voc]"}
 SOURCES = [f"packages/ccnet-{name}/src" for name in NAMES]
 CONSTRAINTS = ["--constraint", "constraints.txt", "--build-constraint", "constraints.txt"]
 PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
-# numba-cuda compiles kernels to PTX with no GPU and no driver; ptxas, in nvcc's wheel, makes machine code of it. The
-# toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
-PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc"]
-ORDINARY = "not gpu and not slow"
+# numba-cuda compiles kernels to PTX with no GPU and no driver; ptxas, in nvcc's wheel, makes machine code of it, which
+# nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
+PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
+ORDINARY = "not gpu and not slow and not hosts"
 PEERS = "packages/ccnet-core/peers"
 
 # pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
@@ -139,14 +139,15 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 
 
 @nox.session
-@nox.parametrize("room", ["core", "kernels", "load"], ids=["core", "kernels", "load"])
+@nox.parametrize("room", ["core", "kernels", "load", "train"], ids=["core", "kernels", "load", "train"])
 def bench(session: nox.Session, room: str) -> None:
-    """Time attention (core's torch form against einsum, the kernels against core's) and loading a weights folder."""
-    install(session, *sources(["core", "kernels"]))
+    """Time attention (torch's form against einsum, kernels against it), loading weights, and a step of training."""
+    install(session, *sources(["core", "kernels"] if room != "train" else ["core", "train"]))
     commands = {
         "core": ["packages/ccnet-core/benchmarks/attention.py"],
         "kernels": ["-m", "ccnet_kernels.bench"],
         "load": ["packages/ccnet-core/benchmarks/load.py"],
+        "train": ["packages/ccnet-train/benchmarks/step.py"],
     }
     session.run("python", *commands[room], *session.posargs)
 
@@ -171,20 +172,39 @@ def peers(session: nox.Session, room: str) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Tests that need a CUDA device; an error where there is none."""
+    """Tests that need a CUDA device, and compute-sanitizer where it is installed; an error where there is no device."""
     install(session, *sources(NAMES), *test_tools(NAMES))
     ask = "import torch; print(torch.__version__, torch.cuda.is_available())"
     version, seen = str(session.run("python", "-c", ask, silent=True)).split()
     if seen != "True":
         session.error(f"torch {version} sees no CUDA device here, so nothing was tested")
     pytest(session, "gpu", "packages/ccnet-core/tests", "packages/ccnet-kernels/tests", "integration")
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        session.warn("no compute-sanitizer on PATH: memory accesses and races of the kernels were not checked")
+        return
+    # Without torch's pool of memory, in which reading past the end of a tensor goes unseen.
+    unpooled = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    kernels = ["python", "-m", "pytest", "-m", "gpu", "-k", "small_maps", "packages/ccnet-kernels/tests/test_gpu.py"]
+    for tool in ("memcheck", "racecheck"):
+        session.run(sanitizer, "--tool", tool, "--error-exitcode", "1", *kernels, env=unpooled, external=True)
+
+
+@nox.session
+def hosts(session: nox.Session) -> None:
+    """Training on two hosts, made of this machine's network namespaces: needs Linux, root and the command ip."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        session.error("two hosts on one machine need root and `ip` (iproute2), so nothing was tested")
+    install(session, *sources(NAMES), *test_tools(NAMES))
+    pytest(session, "hosts", "integration")
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
     install(session, *sources(NAMES), *test_tools(NAMES))
-    pytest(session, "slow and not gpu", "integration", "packages/ccnet-core/tests", "packages/ccnet-data/tests")
+    rooms = [f"packages/ccnet-{name}/tests" for name in ("core", "data", "train")]
+    pytest(session, "slow and not gpu", "integration", *rooms)
 
 
 @nox.session(venv_backend="uv")

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,28 @@ def test_counted_average_is_torchs(batch):
     weights = torch.tensor(WEIGHTS)
     expected = torch.nn.functional.cross_entropy(logits.float(), labels, weights, ignore_index=255)
     torch.testing.assert_close(ccnet.CrossEntropy(class_weights=weights)(logits.float(), labels), expected)
+
+
+@every_average
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("criterion", [ccnet.CrossEntropy, functools.partial(ccnet.OhemCrossEntropy, 1.0)])
+def test_the_divisors_of_the_parts_put_a_shared_batch_together(batch, criterion, weights, average):
+    logits, labels = batch
+    loss = criterion(class_weights=weights, average=average)
+    parts = [(loss(logits[b : b + 1], labels[b : b + 1]), loss.divisor(labels[b : b + 1])) for b in range(2)]
+    whole = sum(part * divisor for part, divisor in parts) / sum(divisor for _, divisor in parts)
+    torch.testing.assert_close(whole, definition(logits, labels, weights, average), rtol=1e-6, atol=0)
+
+
+@every_average
+def test_where_nothing_is_counted_only_all_pixels_divide(average):
+    labels = torch.full((1, 3, 3), 255, dtype=torch.uint8)
+    assert ccnet.CrossEntropy(average=average).divisor(labels) == {"counted": 0, "all": 9}[average]
+
+
+def test_a_divisor_of_labels_out_of_range_is_refused():
+    with pytest.raises(ccnet.CCNetError, match="labels from 0 to 3, or 255"):
+        ccnet.CrossEntropy(class_weights=WEIGHTS).divisor(torch.full((1, 2, 2), 4))
 
 
 def test_ignored_pixels_get_no_gradient(batch):

@@ -242,3 +242,8 @@ def test_labels_of_another_size_are_refused(settings):
 def test_wrong_settings_are_refused(wrong, message):
     with pytest.raises(ccnet.ConfigError, match=message):
         ccnet.OhemCrossEntropy(**wrong)
+
+
+def test_the_authors_divisor_is_not_known_before_the_logits():
+    with pytest.raises(ccnet.ConfigError, match="rule 'authors' divides by the hard pixels"):
+        ccnet.OhemCrossEntropy(rule="authors").divisor(torch.zeros(1, 2, 2, dtype=torch.int64))

@@ -1,42 +1,63 @@
-"""The kernels' sources with some text replaced: a smaller geometry for the simulator, or a seeded fault."""
+"""The kernels with a seeded fault: the sources of `ccnet_kernels.cuda` with some text replaced, as another package."""
 
 import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import torch
+from emulator import run_of
 
 import ccnet_kernels.cuda
-
-FILES = ("crisscross", "forward", "backward", "launch")
-Replacement = tuple[str, str, str]  # file, text, replacement
-
-# Blocks of 2 x 3 pixels and 2 groups: every tail, second round and second chunk occurs on a map of a few pixels, and
-# the simulator starts 12 threads per block instead of 256.
-SMALL: tuple[Replacement, ...] = (
-    ("crisscross", "TILE_HEIGHT = 4", "TILE_HEIGHT = 2"),
-    ("crisscross", "TILE_WIDTH = 8", "TILE_WIDTH = 3"),
-    ("crisscross", "GROUPS = 8", "GROUPS = 2"),
-    ("crisscross", "SHARE = 4", "SHARE = 2"),
-    ("forward", "CHANNELS = 16", "CHANNELS = 2"),
-    ("backward", "CHANNELS = 8", "CHANNELS = 2"),
-    ("launch", "DOT_BLOCK = 256", "DOT_BLOCK = 8"),
-)
+from ccnet_kernels.cuda import ptx
 
 
-def launch_of_variant(folder: Path, name: str, replacements: tuple[Replacement, ...]) -> ModuleType:
-    """Write the changed sources as package `name` into `folder` and return its launch module."""
+def variant(folder: Path, name: str, place: str, text: str, replacement: str) -> ModuleType:
+    """Return `passes` of a package `name` that differs in one place, with the emulator below it.
+
+    `place` is a file without .py or, where the text is in several functions, file.function.
+    """
+    file, _, function = place.partition(".")
     package = folder / name
     package.mkdir()
-    (package / "__init__.py").touch()
-    source_folder = Path(ccnet_kernels.cuda.__file__).parent
-    for file in FILES:
-        text = (source_folder / f"{file}.py").read_text()
-        for _, old, new in (entry for entry in replacements if entry[0] == file):
-            assert old in text, f"{file}.py no longer holds {old!r}"
-            text = text.replace(old, new)
-        (package / f"{file}.py").write_text(text.replace("ccnet_kernels.cuda", name))
+    for path in Path(ccnet_kernels.cuda.__file__).parent.glob("*.py"):
+        source = path.read_text()
+        if path.stem == file:
+            source = _replaced(source, f"\ndef {function}(" if function else "", text, replacement)
+        (package / path.name).write_text(source.replace("ccnet_kernels.cuda", name))
     sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(f"{name}.launch")
+        importlib.import_module(name)
+        sys.modules[f"{name}.ptx"] = ptx  # the emulator knows its functions by identity
+        passes = importlib.import_module(f"{name}.passes")
+        passes.launch.run = run_of(importlib.import_module(f"{name}.catalogue"))
+        return passes
     finally:
         sys.path.remove(str(folder))
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            del sys.modules[module]
+
+
+def _replaced(source: str, start: str, text: str, replacement: str) -> str:
+    before, start, rest = source.partition(start) if start else ("", "", source)
+    body, end, after = rest.partition("\ndef ") if start else (rest, "", "")
+    assert body.count(text) == 1, f"the source holds {body.count(text)} times, not once:\n{text}"
+    return before + start + body.replace(text, replacement) + end + after
+
+
+def attend_by(passes: ModuleType) -> Any:
+    """Return what `ops.attend` would be with these passes, for all five arguments."""
+
+    class Attend(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            output, *kept = passes.forward_and_keep(*inputs)
+            ctx.save_for_backward(*inputs[:4], *kept)
+            return output
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return *passes.backward(gradient, *ctx.saved_tensors), gradient
+
+    return lambda query, key, value, *, scale, residual: Attend.apply(query, key, value, scale, residual)

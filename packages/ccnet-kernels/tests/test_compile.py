@@ -1,74 +1,71 @@
-"""Every kernel becomes PTX, and where ptxas is installed machine code, on a machine without a GPU or a driver."""
+"""Every kernel becomes good machine code, on a machine without a GPU or a driver."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
-from numba import boolean, config, cuda, float32, int64, types, void
+from machine_code import CASES, MachineCode, ToolMissingError, machine_code_of, table
 
-from ccnet_kernels.cuda import backward, forward
+from ccnet_kernels.cuda.catalogue import KERNELS
 
-MAPS = types.Array(float32, 3, "C")  # (B, channels, P)
-PIXELS = types.Array(float32, 2, "C")  # (B, P)
-SIGNATURES = {
-    forward.log_sum_exp: void(MAPS, MAPS, PIXELS, int64, int64),
-    forward.weighted_sum: void(MAPS, MAPS, MAPS, PIXELS, MAPS, int64, int64, boolean),
-    backward.channel_dot: void(MAPS, MAPS, PIXELS),
-    backward.energy_gradient: void(MAPS, MAPS, MAPS, MAPS, PIXELS, PIXELS, MAPS, int64, int64, boolean),
-}
-THREADS = 256
+SHARED_OF_AN_SM = {(7, 5): 65536, (8, 0): 167936, (9, 0): 233472}  # bytes, CUDA C++ Programming Guide
 REGISTERS_OF_AN_SM = 65536
-every_kernel = pytest.mark.parametrize("kernel", SIGNATURES, ids=lambda kernel: kernel.__name__)
-every_capability = pytest.mark.parametrize("capability", [(7, 5), (8, 0), (9, 0)], ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
+SHARED_OF_A_BLOCK = 48 * 1024  # more would take an attribute at launch
+every_kernel = pytest.mark.parametrize(
+    ("name", "capability"), CASES, ids=[f"{name}-sm_{major}{minor}" for name, (major, minor) in CASES]
+)
 
 
-@pytest.fixture(scope="module")
-def compile_kernel():
-    if config.ENABLE_CUDASIM:
-        pytest.skip("the simulator compiles nothing")
-    pathfinder = pytest.importorskip("cuda.pathfinder", reason="needs the extra cu12 or cu13")
+def code_of(name, capability) -> MachineCode:
     try:
-        pathfinder.load_nvidia_dynamic_lib("nvvm")
-        pathfinder.load_nvidia_dynamic_lib("nvrtc")
-    except pathfinder.DynamicLibNotFoundError as error:
-        pytest.skip(f"needs NVVM and NVRTC, from the extra cu12 or cu13: {str(error).splitlines()[0]}")
-
-    def to_ptx(kernel, capability):
-        options = {"cc": capability, "device": False, "abi": "numba", "output": "ptx"}
-        return cuda.compile(kernel, SIGNATURES[kernel], **options)[0]
-
-    return to_ptx
+        return machine_code_of(name, capability)
+    except ToolMissingError as error:
+        pytest.skip(str(error))
 
 
-@every_capability
 @every_kernel
-def test_it_compiles_without_a_driver_and_without_local_memory_or_atomics(kernel, capability, compile_kernel):
-    ptx = compile_kernel(kernel, capability)
-    assert f".target sm_{capability[0]}{capability[1]}" in ptx
-    assert ".local" not in ptx
-    assert not re.search(r"\b(atom|red)\.", ptx)
+def test_it_keeps_everything_in_registers(name, capability):
+    code = code_of(name, capability)
+    assert ".target sm_{}{}".format(*capability) in code.ptx
+    assert (code.stack, code.spilled) == (0, 0)
+    assert not re.search(r"\b(LDL|STL)\b", code.sass)
 
 
-@every_capability
 @every_kernel
-def test_machine_code_spills_nothing_and_leaves_room_for_two_blocks(kernel, capability, compile_kernel, tmp_path):
-    ptxas = shutil.which("ptxas")
-    if ptxas is None:
-        pytest.skip("needs ptxas on PATH")
-    source = tmp_path / "kernel.ptx"
-    source.write_text(compile_kernel(kernel, capability))
-    architecture = f"-arch=sm_{capability[0]}{capability[1]}"
-    run = subprocess.run(
-        [ptxas, "-v", architecture, str(source), "-o", str(tmp_path / "kernel.cubin")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "Unsupported .version" in run.stderr:
-        pytest.skip(f"this ptxas is older than Numba's NVVM: {run.stderr.splitlines()[0]}")
-    assert run.returncode == 0, run.stderr
-    registers = int(re.findall(r"Used (\d+) registers", run.stderr)[0])
-    print(f"{kernel.__name__} {architecture[6:]}: {registers} registers")
-    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in run.stderr
-    assert 2 * THREADS * registers <= REGISTERS_OF_AN_SM
+def test_it_computes_in_no_atomics_and_in_no_float64(name, capability):
+    code = code_of(name, capability)
+    assert not re.search(r"\b(atom|red)\.", code.ptx)
+    assert not re.search(r"\b(ATOM\w*|RED)\b", code.sass)
+    assert not re.search(r"\b(DADD|DMUL|DFMA|DSETP|F2F\.F64\S*)\b", code.sass)
+
+
+@every_kernel
+def test_as_many_blocks_as_the_catalogue_says_fit_a_multiprocessor(name, capability):
+    code, kernel = code_of(name, capability), KERNELS[name]
+    assert kernel.resident * kernel.threads * code.registers <= REGISTERS_OF_AN_SM
+    assert kernel.resident * (code.shared + 1024) <= SHARED_OF_AN_SM[capability]  # 1 KB of each block is the system's
+    assert code.shared <= SHARED_OF_A_BLOCK
+
+
+@every_kernel
+def test_half_precision_is_multiplied_on_tensor_cores_and_nothing_else_is(name, capability):
+    code = code_of(name, capability)
+    multiplies = not name.endswith("float32") and not name.startswith("channel_dot")
+    for instruction in ("HMMA.16816.F32", "LDSM", "LDGSTS"):  # products, ldmatrix, asynchronous copies
+        assert (instruction in code.sass) == multiplies
+
+
+@every_kernel
+def test_what_is_copied_in_pieces_of_16_bytes_is_aligned_to_them(name, capability):
+    code = code_of(name, capability)
+    if "cp.async" in code.ptx:
+        assert set(re.findall(r"\.shared \.align (\d+)", code.ptx)) == {"16"}
+
+
+def test_the_table_of_registers_and_shared_memory():
+    """Shown by `pytest -s`; `machine_code.py` writes it as a file."""
+    code_of(*CASES[0])
+    rows = table()
+    print()
+    for row in [dict(zip(rows[0], rows[0], strict=True)), *rows]:
+        print(" | ".join(f"{number!s:>{24 if name == 'kernel' else 12}}" for name, number in row.items()))
+    assert len(rows) == len(CASES)

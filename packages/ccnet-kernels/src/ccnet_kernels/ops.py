@@ -1,135 +1,129 @@
-"""Criss-cross attention as torch operators: the public function, its argument checks and its gradient.
+"""Criss-cross attention as torch operators: the public function and its gradient.
 
-Letters: B batch, D query and key channels, C value channels, H height, W width.
+Letters: B batch, D query and key channels, C value channels, T frames, H height, W width.
 
-The operator on (query, key, value) is opaque to torch.compile, which traces around it. Scale and residual are plain
-torch: their gradients are torch's own, and a compiler may fuse them with what follows.
+torch.compile traces around the operators. They are defined through `torch.library.Library`, with an autograd function
+of their own, because `custom_op` with `register_autograd` costs twice the host time: benchmarks/NOTES.md.
 """
+# mypy: disable-error-code="no-untyped-call"
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ccnet_kernels.cuda import passes
+from ccnet_kernels.cuda.maps import room_for
 from ccnet_kernels.errors import KernelError
-from ccnet_kernels.support import spec_of, why_unsupported
+from ccnet_kernels.support import check_arguments
+
+INPUTS = "Tensor query, Tensor key, Tensor value, Tensor? scale"
+FORWARD = f"attend({INPUTS}, Tensor? residual) -> Tensor"
+KEEPING = f"attend_and_keep({INPUTS}, Tensor? residual) -> (Tensor, Tensor, Tensor)"
+BACKWARD = (
+    f"attend_backward(Tensor gradient, {INPUTS}, Tensor attended, Tensor log_sums) -> (" + "Tensor, " * 3 + "Tensor)"
+)
 
 
 def criss_cross_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    scale: torch.Tensor | None = None,
-    residual: torch.Tensor | None = None,
-) -> torch.Tensor:
+    query: Tensor, key: Tensor, value: Tensor, *, scale: Tensor | None = None, residual: Tensor | None = None
+) -> Tensor:
     """Attend along row and column, the pixel itself once, with one joint softmax and no 1/sqrt(D).
 
-    Shapes: query and key (B, D, H, W), value and residual (B, C, H, W), scale (1,) or (). The result is
-    `scale * attended + residual`, (B, C, H, W), contiguous; a missing scale counts as 1, a missing residual as 0.
-    All tensors are float32 on one CUDA device. Each direction copies an argument in another memory layout to NCHW.
+    Shapes: query and key (B, D, H, W), value and residual (B, C, H, W), scale (1,) or (). A clip has T before H, and
+    attends along time too. The result is `scale * attended + residual`; a missing scale counts as 1, a missing
+    residual as 0.
+    Dtypes: query, key and value all float32, float16 or bfloat16, on one CUDA device; residual of that dtype or
+    float32, and the result like residual; scale of any floating dtype. inf and NaN propagate as in torch.
+    Memory: the result is laid out as `torch.empty_like(value)`. Half precision is fastest in channels_last with
+    multiples of 8 channels, float32 where it is contiguous; other maps are copied.
     Differentiable once in every argument; two runs give the same bits.
-    Raises KernelError, a ValueError, for anything else.
+    Raises KernelError, a ValueError, for anything else, and torch.OutOfMemoryError.
     """
-    _check_arguments(query, key, value, scale, residual)
-    reason = why_unsupported(spec_of(query, value, key, scale, residual))
-    if reason is not None:
-        raise KernelError(reason)
+    check_arguments(query, key, value, scale, residual)
     return attend(query, key, value, scale=scale, residual=residual)
 
 
 def attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    scale: torch.Tensor | None = None,
-    residual: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Do what `criss_cross_attention` does, without its checks, on any device that Numba's launches reach."""
-    attended: torch.Tensor = attend_forward(query, key, value)[0]
-    if scale is not None and residual is not None:
-        return torch.addcmul(residual, scale, attended)  # no scaled map in between
-    if scale is not None:
-        return scale * attended
-    return attended if residual is None else attended + residual
+    query: Tensor, key: Tensor, value: Tensor, *, scale: Tensor | None = None, residual: Tensor | None = None
+) -> Tensor:
+    """Do what `criss_cross_attention` does, without its checks, on any device that `launch.run` reaches."""
+    if residual is None or residual.dtype == value.dtype:
+        return attend_forward(query, key, value, scale, residual)
+    # float32 around an autocast step: added in float32.
+    attended = attend_forward(query, key, value, None, None)
+    return residual + (attended if scale is None else scale * attended)
 
 
-@torch.library.custom_op("ccnet_kernels::attend_forward", mutates_args=())
-def attend_forward(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the attended map (B, C, H, W) and the log-sum-exp of each pixel's energies (B, H, W)."""
-    from ccnet_kernels.cuda import launch  # imports Numba
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor | None) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            output, attended, log_sums = attend_and_keep(*inputs)
+        *saved, _residual = inputs
+        ctx.save_for_backward(*saved, attended if attended.numel() else output, log_sums)
+        return output
 
-    outputs = _empty_forward(query, key, value)
-    launch.on_tensors(launch.forward, [tensor.contiguous() for tensor in (query, key, value, *outputs)])
-    return outputs
-
-
-@torch.library.custom_op("ccnet_kernels::attend_backward", mutates_args=())
-def attend_backward(
-    gradient: torch.Tensor,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attended: torch.Tensor,
-    log_sums: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the gradients of query, key and value for a `gradient` (B, C, H, W) of the attended map."""
-    from ccnet_kernels.cuda import launch  # imports Numba
-
-    outputs = _empty_backward(gradient, query, key, value, attended, log_sums)
-    delta = torch.empty_like(log_sums)
-    tensors = (gradient, query, key, value, attended, log_sums, delta, *outputs)
-    launch.on_tensors(launch.backward, [tensor.contiguous() for tensor in tensors])
-    return outputs
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = *attend_backward(gradient, *ctx.saved_tensors), gradient
+        return tuple(found if needed else None for found, needed in zip(gradients, ctx.needs_input_grad, strict=True))
 
 
-def _empty_forward(query: torch.Tensor, _key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    batch, _, height, width = query.shape
-    return value.new_empty(value.shape), value.new_empty((batch, height, width))
+class _AttendBackward(torch.autograd.Function):
+    """The gradients, where somebody asks for their graph."""
+
+    @staticmethod
+    def forward(_ctx: Any, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            return attend_backward(*inputs)
+
+    @staticmethod
+    def backward(_ctx: Any, *_: Tensor) -> None:
+        raise KernelError("criss_cross_attention has no second derivative; the backend 'torch' of ccnet-core has one")
 
 
-def _empty_backward(
-    _gradient: torch.Tensor,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    _attended: torch.Tensor,
-    _log_sums: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
+def _differentiable(operator: Callable[..., Any], function: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """Return what is called instead of the operator where autograd may record."""
+
+    def call(*inputs: Tensor | None) -> Any:
+        if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+            return function.apply(*inputs)
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator(*inputs)
+
+    return call
 
 
-def _save(ctx: Any, inputs: tuple[torch.Tensor, ...], output: tuple[torch.Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs, *output)
+def _fake_keep(
+    _query: Tensor, _key: Tensor, value: Tensor, scale: Tensor | None, residual: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    attended = value.new_empty(0) if scale is None and residual is None else room_for(value)
+    return torch.empty_like(value), attended, passes.room_for_log_sums(value)
 
 
-def _gradients(ctx: Any, gradient: torch.Tensor, _log_sums_gradient: torch.Tensor) -> Any:
-    return attend_backward(gradient, *ctx.saved_tensors)
+def _fake_backward(
+    _gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: Tensor | None, *_: Tensor
+) -> tuple[Tensor, ...]:
+    of_scale = value.new_empty(0) if scale is None else torch.empty_like(scale)
+    return *(torch.empty_like(maps) for maps in (query, key, value)), of_scale
 
 
-attend_forward.register_fake(_empty_forward)
-attend_backward.register_fake(_empty_backward)
-attend_forward.register_autograd(_gradients, setup_context=_save)
+_library = torch.library.Library("ccnet_kernels", "DEF")
 
 
-def _check_arguments(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scale: torch.Tensor | None,
-    residual: torch.Tensor | None,
-) -> None:
-    if query.ndim < 3:
-        raise KernelError(f"query has shape {tuple(query.shape)}; expected (B, D, H, W)")
-    if key.shape != query.shape:
-        raise KernelError(f"key has shape {tuple(key.shape)}; expected that of query, {tuple(query.shape)}")
-    if value.ndim != query.ndim or value.shape[0] != query.shape[0] or value.shape[2:] != query.shape[2:]:
-        expected = ", ".join(["C", *map(str, query.shape[2:])])
-        raise KernelError(f"value has shape {tuple(value.shape)}; expected ({query.shape[0]}, {expected})")
-    if scale is not None and scale.shape not in ((), (1,)):
-        raise KernelError(f"scale has shape {tuple(scale.shape)}; expected () or (1,)")
-    if residual is not None and residual.shape != value.shape:
-        raise KernelError(f"residual has shape {tuple(residual.shape)}; expected that of value, {tuple(value.shape)}")
-    for name, tensor in {"key": key, "value": value, "scale": scale, "residual": residual}.items():
-        if tensor is not None and (tensor.dtype, tensor.device) != (query.dtype, query.device):
-            raise KernelError(f"{name} is {tensor.dtype} on {tensor.device}; query is {query.dtype} on {query.device}")
+def _register(schema: str, compute: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+    name = _library.define(schema, tags=torch.Tag.pt2_compliant_tag)
+    _library.impl(name, compute, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"ccnet_kernels::{name}", fake, lib=_library)
+    return getattr(torch.ops.ccnet_kernels, name).default
+
+
+attend_forward: Callable[..., Tensor] = _register(
+    FORWARD, passes.forward, lambda _query, _key, value, *_: torch.empty_like(value)
+)
+attend_and_keep: Callable[..., tuple[Tensor, Tensor, Tensor]] = _register(KEEPING, passes.forward_and_keep, _fake_keep)
+attend_backward: Callable[..., tuple[Tensor, ...]] = _register(BACKWARD, passes.backward, _fake_backward)
+_library.impl("attend", _differentiable(attend_forward, _Attend), "Autograd")
+_library.impl("attend_backward", _differentiable(attend_backward, _AttendBackward), "Autograd")

@@ -11,7 +11,7 @@ from ccnet_kernels.support import CallSpec, why_unsupported
 class NumbaBackend:
     """Criss-cross attention on CUDA. Conforms to core's contract by its looks; core is never imported.
 
-    Importing and asking cost no driver: Numba is imported by the first call.
+    Importing and asking start no driver, and import no Numba: only compiling a kernel does.
     """
 
     name = "numba"

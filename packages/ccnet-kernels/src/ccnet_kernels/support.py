@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
-MINIMUM_CAPABILITY = (7, 5)
+from ccnet_kernels.errors import KernelError
+
+# Half precision needs the matrix instructions and asynchronous copies of 8.0.
+CAPABILITIES = {torch.float32: (7, 5), torch.float16: (8, 0), torch.bfloat16: (8, 0)}
+SCALES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+AXES = {2: "H, W", 3: "T, H, W"}
 LARGEST_TENSOR = 2**31 - 1
 
 
@@ -32,7 +38,7 @@ class CallSpec(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSpec:
-    """A call as `spec_of` describes it, for use without core."""
+    """A call, for use without core."""
 
     device_type: str
     capability: tuple[int, int] | None
@@ -42,9 +48,14 @@ class OwnSpec:
     needs_gradient: bool
 
 
+_capabilities: dict[int | None, tuple[int, int]] = {}
+
+
 def capability_of(index: int | None) -> tuple[int, int]:
-    """Return the compute capability of a CUDA device."""
-    return torch.cuda.get_device_capability(index)
+    """Return the compute capability of a CUDA device, which torch takes microseconds to look up."""
+    if index not in _capabilities:
+        _capabilities[index] = torch.cuda.get_device_capability(index)
+    return _capabilities[index]
 
 
 # A traced call must not ask the driver; the answer is the same for the life of the process. This is all that
@@ -52,39 +63,62 @@ def capability_of(index: int | None) -> tuple[int, int]:
 capability_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def spec_of(query: torch.Tensor, value: torch.Tensor, *others: torch.Tensor | None) -> OwnSpec:
-    """Describe a call with `query` (B, D, H, W) and `value` (B, C, H, W); `others` may need a gradient too."""
-    tensors = [tensor for tensor in (query, value, *others) if tensor is not None]
-    device = query.device
-    return OwnSpec(
-        device_type=device.type,
-        capability=capability_of(device.index) if device.type == "cuda" else None,
-        dtype=query.dtype,
-        rank=query.ndim - 2,
-        shape=(query.shape[0], query.shape[1], value.shape[1], *query.shape[2:]),
-        needs_gradient=torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors),
-    )
-
-
 def why_unsupported(spec: CallSpec) -> str | None:
     """Return None if the kernels serve the call, else one sentence that says what is missing."""
-    if spec.device_type != "cuda":
-        return f"needs a CUDA device; this tensor is on {spec.device_type}"
-    if spec.capability is None or spec.capability < MINIMUM_CAPABILITY:
-        has = "unknown" if spec.capability is None else "{}.{}".format(*spec.capability)
-        return "needs compute capability {}.{} or newer; this device's is {}".format(*MINIMUM_CAPABILITY, has)
-    if spec.dtype != torch.float32:
-        return f"computes in float32; these tensors are {str(spec.dtype).removeprefix('torch.')}"
-    if spec.rank != 2:
-        return f"takes maps (B, channels, H, W); these tensors have {spec.rank} axes after the channels"
-    return _why_size_unsupported(spec.shape)
+    return why_not(spec.device_type, spec.capability, spec.dtype, spec.shape)
 
 
-def _why_size_unsupported(shape: tuple[int, ...]) -> str | None:
+def why_not(
+    device_type: str, capability: tuple[int, int] | None, dtype: torch.dtype, shape: tuple[int, ...]
+) -> str | None:
+    """Return what `why_unsupported` returns for a spec of these parts; `shape` is (B, D, C, H, W)."""
+    if device_type != "cuda":
+        return f"needs a CUDA device; this tensor is on {device_type}"
+    name = str(dtype).removeprefix("torch.")
+    needed = CAPABILITIES.get(dtype)
+    if needed is None:
+        return f"computes in float32, float16 and bfloat16; these tensors are {name}"
+    if capability is None or capability < needed:
+        has = "unknown" if capability is None else "{}.{}".format(*capability)
+        return "needs compute capability {}.{} or newer for {}; this GPU is {}".format(*needed, name, has)
     batch, query_channels, value_channels, *extent = shape
+    if len(extent) not in AXES:
+        return f"takes (B, channels, H, W) or (B, channels, T, H, W); these tensors have {len(extent) + 2} axes"
     if min(shape) < 1:
-        return f"needs at least one element along every axis; (B, D, C, H, W) is {shape}"
+        return f"needs at least one element along every axis; (B, D, C, {AXES[len(extent)]}) is {shape}"
+    # This bounds the number of blocks of a launch too: a block has at least one element of its own.
     numel = batch * max(query_channels, value_channels) * math.prod(extent)
     if numel > LARGEST_TENSOR:
         return f"takes tensors of up to {LARGEST_TENSOR} elements; the largest here has {numel}"
     return None
+
+
+def check_arguments(query: Tensor, key: Tensor, value: Tensor, scale: Tensor | None, residual: Tensor | None) -> None:
+    """Raise KernelError, which names the argument, unless the kernels serve this call."""
+    shape, dtype, device = query.shape, query.dtype, query.device
+    if len(shape) not in (4, 5):
+        raise KernelError(f"query has shape {tuple(shape)}; expected (B, D, H, W) or (B, D, T, H, W)")
+    batch, channels, *extent = shape
+    if key.shape != shape:
+        raise KernelError(f"key has shape {tuple(key.shape)}; expected that of query, {tuple(shape)}")
+    values, value_channels, *value_extent = value.shape if value.ndim > 1 else (0, 0)
+    if values != batch or value_extent != extent:
+        expected = ", ".join(["C", *map(str, extent)])
+        raise KernelError(f"value has shape {tuple(value.shape)}; expected ({batch}, {expected})")
+    if scale is not None and scale.shape not in ((), (1,)):
+        raise KernelError(f"scale has shape {tuple(scale.shape)}; expected () or (1,)")
+    if residual is not None and residual.shape != value.shape:
+        raise KernelError(f"residual has shape {tuple(residual.shape)}; expected that of value, {tuple(value.shape)}")
+    own, wide = (dtype,), (dtype, torch.float32)
+    for name, tensor, kinds in (
+        ("key", key, own),
+        ("value", value, own),
+        ("residual", residual, wide),
+        ("scale", scale, SCALES),
+    ):
+        if tensor is not None and (tensor.dtype not in kinds or tensor.device != device):
+            raise KernelError(f"{name} is {tensor.dtype} on {tensor.device}; query is {dtype} on {device}")
+    capability = capability_of(device.index) if device.type == "cuda" else None
+    reason = why_not(device.type, capability, dtype, (batch, channels, value_channels, *extent))
+    if reason is not None:
+        raise KernelError(reason)

@@ -48,6 +48,17 @@ class CrossEntropy(nn.Module):
         log_probabilities, labels = self._prepared(logits, labels)
         return self._averaged(self._losses(log_probabilities, labels), self._weights(labels))
 
+    def divisor(self, labels: Tensor) -> Tensor:
+        """Return what the sum over `labels` (B, H, W), of any integer type, is divided by: a scalar, float32, or 0.
+
+        For a batch that is shared: the loss of the whole is the sum of each part's loss times the part's divisor, over
+        the sum of the divisors.
+        """
+        require_integers(labels)
+        if self.average == "all":
+            return torch.tensor(float(labels.numel()), device=labels.device)
+        return self._weights(labels.long()).sum()
+
     def _prepared(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities (B, K, H, W) in at least float32, and labels (B, H, W) int64."""
         if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
@@ -77,7 +88,10 @@ class CrossEntropy(nn.Module):
         counted = labels != self.ignore_index
         if self.class_weights is None:
             return counted.float()
-        return self.class_weights[torch.where(counted, labels, 0)] * counted
+        try:
+            return self.class_weights[torch.where(counted, labels, 0)] * counted
+        except IndexError as error:
+            raise label_error(len(self.class_weights), self.ignore_index) from error
 
     def _averaged(self, losses: Tensor, weights: Tensor) -> Tensor:
         total = (losses * weights).sum()

@@ -78,6 +78,11 @@ class OhemCrossEntropy(CrossEntropy):
         limit = self._mmseg_limit(_probabilities(losses), labels, self.threshold)
         return self._averaged(losses * (_probabilities(losses) < limit), weights)
 
+    def divisor(self, labels: Tensor) -> Tensor:
+        """As for :class:`CrossEntropy`, by rule "mmseg". Raises ConfigError by "authors": the logits decide there."""
+        require(self.rule == "mmseg", "rule 'authors' divides by the hard pixels, which the labels alone do not tell")
+        return super().divisor(labels)
+
     def _mmseg_limit(self, probabilities: Tensor, labels: Tensor, threshold: float) -> Tensor:
         """Return the probability (1,) below which a pixel is hard."""
         counted = labels != self.ignore_index

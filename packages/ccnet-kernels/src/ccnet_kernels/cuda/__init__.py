@@ -1,1 +1,1 @@
-"""The kernels and their launches. Importing a module of this folder imports Numba, but starts no CUDA driver."""
+"""The kernels and their launches. Nothing here starts a CUDA driver; only the rooms of a kernel import Numba."""

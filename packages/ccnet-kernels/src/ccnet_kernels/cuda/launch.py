@@ -1,107 +1,115 @@
-"""How the kernels are launched: grid sizes, and the way from a tensor to an argument of Numba.
+"""Compiled kernels on a device: loaded once, launched on torch's current stream. The only room that meets the driver.
 
-`forward` and `backward` take arrays of shape (B, channels, P) or (B, P), P = height * width: device arrays on CUDA,
-NumPy arrays in Numba's simulator. Every output may hold anything before; every element of it is written.
+The driver is called through ctypes: a launch is three calls, and nothing needs to be imported for it.
 """
 
+import ctypes
 import functools
-import warnings
-from collections.abc import Callable, Sequence
+import struct
+import sys
+import threading
+from collections.abc import Sequence
+from ctypes import byref, c_char_p, c_int, c_uint, c_void_p
 from typing import Any
 
 import torch
-from numba import cuda
 
-from ccnet_kernels.cuda import backward as backward_kernels
-from ccnet_kernels.cuda import forward as forward_kernels
-from ccnet_kernels.cuda.crisscross import GROUPS, LANES, TILE_HEIGHT, TILE_WIDTH
+from ccnet_kernels.cuda.binary import Binary, binary_of
 
-BLOCK = (LANES, GROUPS)
-DOT_BLOCK = 256
+Argument = torch.Tensor | int | None
+OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+END, ARGUMENTS, SIZE_OF_ARGUMENTS = 0, 1, 2  # CU_LAUNCH_PARAM_END, _BUFFER_POINTER, _BUFFER_SIZE
 
-# A map of few pixels has few blocks: nothing a user could change, so Numba need not warn of it.
-warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
+
+class Kernel:
+    """A kernel on one device, with the layout of the memory that a launch hands to the driver.
+
+    First come the arguments as C would lay them out, from `words` on the five words that tell where they are, from
+    `size` on their number of bytes.
+    """
+
+    def __init__(self, binary: Binary, function: c_void_p, context: c_void_p) -> None:
+        self.threads, self.function, self.context = binary.threads, function, context
+        self.bytes_of_arguments = struct.calcsize(binary.parameters)
+        self.words = struct.calcsize(binary.parameters + "0P")
+        self.size = self.words + struct.calcsize("5P")
+        self.layout = struct.Struct(binary.parameters + "0P5PN")
+        self.memory = ctypes.c_char * self.layout.size
+        self.pointers = binary.parameters.count("P")  # which come first
+
+
+_kernels: dict[tuple[str, int | None], Kernel] = {}
+_loading = threading.Lock()
+
+
+def run(name: str, blocks: int, arguments: Sequence[Argument]) -> None:
+    """Launch a kernel of the catalogue on the device of its first argument, a tensor, on torch's current stream.
+
+    `arguments` are in the order of the kernel; None is a null pointer. A kernel is loaded at its first launch, which a
+    CUDA graph cannot record. Raises torch.OutOfMemoryError or RuntimeError if the driver refuses, KernelError if the
+    kernel cannot be compiled.
+    """
+    device = arguments[0].device.index  # type: ignore[union-attr]
+    kernel = _kernels.get((name, device)) or _load(name, device)
+    # Asked at every call: with a remembered stream, a graph would be recorded empty.
+    stream = torch._C._cuda_getCurrentRawStream(device)
+    memory = kernel.memory()
+    start = ctypes.addressof(memory)
+    tensors: Any = arguments[: kernel.pointers]
+    pointers = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+    words = (ARGUMENTS, start, SIZE_OF_ARGUMENTS, start + kernel.size, END)
+    kernel.layout.pack_into(memory, 0, *pointers, *arguments[kernel.pointers :], *words, kernel.bytes_of_arguments)
+    driver = _driver()
+    # A thread that has not met the device yet, or that works on another one, has another context or none.
+    _check(driver.cuCtxPushCurrent_v2(kernel.context), name)
+    grid, shared = (blocks, 1, 1, kernel.threads, 1, 1), 0
+    status = driver.cuLaunchKernel(kernel.function, *grid, shared, stream, None, start + kernel.words)
+    driver.cuCtxPopCurrent_v2(byref(c_void_p()))
+    _check(status, f"{name} in {blocks} blocks of {kernel.threads} threads")
+
+
+def _load(name: str, device: int | None) -> Kernel:
+    with _loading:
+        if (name, device) not in _kernels:
+            binary = binary_of(name, torch.cuda.get_device_capability(device))
+            _kernels[name, device] = _place(name, binary, 0 if device is None else device)
+        return _kernels[name, device]
+
+
+def _place(name: str, binary: Binary, device: int) -> Kernel:
+    """Copy a kernel to a device. Neither it nor the hold on torch's context is given back before the process ends."""
+    driver, number, context, module, function = _driver(), c_int(), c_void_p(), c_void_p(), c_void_p()
+    _check(driver.cuDeviceGet(byref(number), device), f"device {device}")
+    _check(driver.cuDevicePrimaryCtxRetain(byref(context), number), f"device {device}")
+    _check(driver.cuCtxPushCurrent_v2(context), f"device {device}")
+    try:
+        _check(driver.cuModuleLoadData(byref(module), binary.code), f"loading {name}")
+        _check(driver.cuModuleGetFunction(byref(function), module, name.encode()), f"loading {name}")
+    finally:
+        driver.cuCtxPopCurrent_v2(byref(c_void_p()))
+    return Kernel(binary, function, context)
 
 
 @functools.cache
-def compiled(kernel: Any) -> Any:
-    """Return the kernel as Numba's dispatcher, which compiles at its first launch."""
-    return cuda.jit(kernel)
+def _driver() -> ctypes.CDLL:
+    """Return the driver's functions with their parameters."""
+    driver = _library()
+    driver.cuLaunchKernel.argtypes = [c_void_p, *[c_uint] * 7, c_void_p, c_void_p, c_void_p]
+    driver.cuCtxPushCurrent_v2.argtypes = [c_void_p]
+    driver.cuModuleLoadData.argtypes = [c_void_p, c_char_p]
+    driver.cuModuleGetFunction.argtypes = [c_void_p, c_void_p, c_char_p]
+    return driver
 
 
-def on_tensors(launch: Callable[..., None], tensors: Sequence[torch.Tensor]) -> None:
-    """Call `forward` or `backward` with contiguous maps (B, ..., H, W), on their device and torch's current stream."""
-    height, width = tensors[0].shape[-2:]
-    with torch.cuda.device_of(tensors[0]):  # type: ignore[no-untyped-call]
-        arrays = [_array_of(tensor) for tensor in tensors]
-        launch(*arrays, height=height, width=width, stream=_stream_of(tensors[0]))
+def _library() -> ctypes.CDLL:
+    """Return the driver, which torch has started: there is a tensor on the device."""
+    return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 
 
-def _array_of(tensor: torch.Tensor) -> Any:
-    """Return a view with H and W flattened, without copying.
-
-    Numba would take a tensor as it is, but through DLPack, which may wait for another stream.
-    """
-    flat = tensor.detach().flatten(-2)
-    return cuda.as_cuda_array(flat) if tensor.is_cuda else flat.numpy()
-
-
-def _stream_of(tensor: torch.Tensor) -> Any:
-    """Return torch's current stream as Numba's.
-
-    Asked at every call: with a remembered stream, a CUDA graph would be captured empty.
-    """
-    handle = torch.cuda.current_stream(tensor.device).cuda_stream if tensor.is_cuda else 0
-    return cuda.external_stream(handle) if handle else 0
-
-
-def forward(
-    query: Any, key: Any, value: Any, attended: Any, log_sums: Any, *, height: int, width: int, stream: Any
-) -> None:
-    """Fill attended (B, C, P) and log_sums (B, P) from query and key (B, D, P) and value (B, C, P)."""
-    grid = _tiles(height, width) * query.shape[0]
-    compiled(forward_kernels.log_sum_exp)[grid, BLOCK, stream](query, key, log_sums, height, width)
-    kernel = compiled(forward_kernels.weighted_sum)
-    grid = _chunked_grid(value, forward_kernels.CHUNK, height, width)
-    kernel[grid, BLOCK, stream](query, key, value, log_sums, attended, height, width, False)
-
-
-def backward(
-    gradient: Any,
-    query: Any,
-    key: Any,
-    value: Any,
-    attended: Any,
-    log_sums: Any,
-    delta: Any,
-    query_gradient: Any,
-    key_gradient: Any,
-    value_gradient: Any,
-    *,
-    height: int,
-    width: int,
-    stream: Any,
-) -> None:
-    """Fill delta (B, P) and the three gradients from the gradient of attended and what `forward` read and wrote."""
-    pixels = log_sums.shape[0] * log_sums.shape[1]
-    kernel = compiled(backward_kernels.channel_dot)
-    kernel[-(-pixels // DOT_BLOCK), DOT_BLOCK, stream](gradient, attended, delta)
-
-    kernel = compiled(forward_kernels.weighted_sum)
-    grid = _chunked_grid(value, forward_kernels.CHUNK, height, width)
-    kernel[grid, BLOCK, stream](key, query, gradient, log_sums, value_gradient, height, width, True)
-
-    kernel = compiled(backward_kernels.energy_gradient)
-    launch = kernel[_chunked_grid(query, backward_kernels.CHUNK, height, width), BLOCK, stream]
-    launch(query, key, gradient, value, log_sums, delta, query_gradient, height, width, False)
-    launch(key, query, value, gradient, log_sums, delta, key_gradient, height, width, True)
-
-
-def _tiles(height: int, width: int) -> int:
-    return -(-height // TILE_HEIGHT) * -(-width // TILE_WIDTH)
-
-
-def _chunked_grid(maps: Any, chunk: int, height: int, width: int) -> int:
-    """Return the number of blocks for maps (B, channels, P): tiles, times chunks of channels, times B."""
-    batch, channels, _ = maps.shape
-    return int(batch * -(-channels // chunk) * _tiles(height, width))
+def _check(status: int, doing: str) -> None:
+    if status == 0:
+        return
+    text = c_char_p()
+    _driver().cuGetErrorString(status, byref(text))
+    message = f"CUDA error {status} at {doing}: {(text.value or b'unknown').decode()}"
+    raise torch.OutOfMemoryError(message) if status == OUT_OF_MEMORY else RuntimeError(message)

@@ -1,0 +1,79 @@
+"""CUDA kernels on the CPU: the unmodified source, run for all threads of many blocks in step.
+
+`launch` takes a kernel's function and tensors in its parameters' places. What it finds out by itself: reads and writes
+out of bounds, misaligned addresses, reads of what was never written or has not arrived, a barrier or a collective that
+not all threads reach, and conflicting accesses without a barrier between, in shared memory and among blocks.
+float32 is float32: it rounds and overflows as on the device. The sums of a tensor core round a little differently.
+"""
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from emulated_instructions import Instructions
+from emulated_memory import EmulationError, Global
+from emulated_source import run as run_source
+from emulated_threads import Threads
+from numba import types
+
+from ccnet_kernels.cuda import catalogue
+
+TOGETHER = 8192  # threads that run in step: enough to make a vector worth its while, few enough for the cache
+
+Argument = torch.Tensor | int | float | bool | None
+
+
+def launch(kernel: Callable[..., None], blocks: int, threads: int, arguments: Sequence[Argument]) -> None:
+    """Run `blocks` blocks of `threads` threads. Tensors are dense and in the CPU's memory, None is a null pointer."""
+    memories: list[Global] = []
+    given = tuple(
+        _memory_of(argument, memories) if isinstance(argument, torch.Tensor) else argument for argument in arguments
+    )
+    step = max(1, TOGETHER // threads)
+    for first in range(0, blocks, step):
+        team = Threads(np.arange(first, min(first + step, blocks)), threads)
+        with np.errstate(all="ignore"):
+            run_source(kernel, given, Instructions(team, memories))
+        team.end()
+
+
+def _memory_of(tensor: torch.Tensor, memories: list[Global]) -> Global:
+    """Return the memory of a tensor; the same one for a tensor that is given twice."""
+    flat = torch.as_strided(tensor.detach(), (tensor.numel(),), (1,))
+    numbers = flat.numpy() if tensor.dtype == torch.float32 else flat.view(torch.int16).numpy().view(np.uint16)
+    first, last = numbers.ctypes.data, numbers.ctypes.data + numbers.nbytes
+    for memory in memories:
+        start, end = memory.numbers.ctypes.data, memory.numbers.ctypes.data + memory.numbers.nbytes
+        if (start, end) == (first, last):
+            return memory
+        if first < end and start < last:
+            raise EmulationError("two tensors share a part of their memory")
+    memories.append(Global(len(memories) + 1, f"argument {len(memories)}", numbers))
+    return memories[-1]
+
+
+def run(name: str, blocks: int, arguments: Sequence[Argument]) -> None:
+    """Stand in for `ccnet_kernels.cuda.launch.run`."""
+    run_of(catalogue)(name, blocks, arguments)
+
+
+def run_of(kernels: ModuleType) -> Callable[[str, int, Sequence[Argument]], None]:
+    """Return a stand-in for `launch.run` with the kernels of this catalogue."""
+
+    def run_kernel(name: str, blocks: int, arguments: Sequence[Argument]) -> None:
+        kernel = kernels.KERNELS[name]
+        for number, (argument, kind) in enumerate(zip(arguments, kernel.signature.args, strict=True)):
+            if not _fits(argument, kind):
+                raise EmulationError(f"argument {number} of {name} is no {kind}: {argument}")
+        launch(kernel.function, blocks, kernel.threads, arguments)
+
+    return run_kernel
+
+
+def _fits(argument: Argument, kind: Any) -> bool:
+    if not isinstance(kind, types.CPointer):
+        return isinstance(argument, int) and kind.minval <= argument <= kind.maxval
+    dtypes = [torch.float32] if kind.dtype == types.float32 else [torch.float16, torch.bfloat16]
+    return argument is None or (isinstance(argument, torch.Tensor) and argument.dtype in dtypes)

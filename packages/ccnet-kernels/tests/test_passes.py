@@ -1,0 +1,91 @@
+"""What is launched, seen by a stand-in for `launch.run`; what the launches compute is tested with the operators."""
+
+import pytest
+import torch
+
+from ccnet_kernels.cuda import launch, passes
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    seen = []
+    monkeypatch.setattr(launch, "run", lambda *call: seen.append(call))
+    return seen
+
+
+def maps(dtype, shape=(2, 70, 136, 97, 65)):
+    batch, narrow, channels, *extent = shape
+    made = [torch.zeros(batch, size, *extent, dtype=dtype) for size in (narrow, narrow, channels, channels)]
+    query, key, value, residual = (passes.packed(tensor) for tensor in made)
+    return query, key, value, torch.ones(1), residual
+
+
+def test_float32_takes_two_launches_forward_and_four_backward(launches):
+    query, key, value, scale, residual = maps(torch.float32)
+    _, attended, log_sums = passes.forward_and_keep(query, key, value, scale, residual)
+    tiles = 2 * 25 * 9
+    assert [call[:2] for call in launches] == [("log_sum_exp_float32", tiles), ("weighted_sum_float32", tiles * 2)]
+    launches.clear()
+    passes.backward(value, query, key, value, scale, attended, log_sums)
+    assert [call[:2] for call in launches] == [
+        ("channel_dot_float32", -(-2 * 97 * 65 // 256)),
+        ("weighted_sum_float32", tiles * 2),
+        ("energy_gradient_float32", tiles * 2),
+        ("energy_gradient_float32", tiles * 2),
+    ]
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "float16"), (torch.bfloat16, "bfloat16")])
+def test_half_precision_takes_a_launch_for_each_axis_and_map(launches, dtype, name):
+    query, key, value, scale, residual = maps(dtype)
+    _, attended, log_sums = passes.forward_and_keep(query, key, value, scale, residual)
+    along_rows, along_columns = 2 * 97 * 2, 2 * 65 * 2
+    assert [call[:2] for call in launches] == [
+        (f"attend_{name}", along_rows * 2),
+        (f"attend_{name}", along_columns * 2),
+    ]
+    launches.clear()
+    passes.backward(value, query, key, value, scale, attended, log_sums)
+    gradients = [f"weighted_sum_{name}", f"query_gradient_{name}", f"key_gradient_{name}"]
+    assert [call[0] for call in launches] == [f"channel_dot_{name}", *gradients, *gradients]
+    assert [call[1] for call in launches] == [-(-2 * 97 * 65 // 4), *[along_rows * 2] * 3, *[along_columns * 2] * 3]
+
+
+def test_the_log_sums_of_an_axis_are_the_earlier_ones_of_the_next(launches):
+    query, key, value, scale, residual = maps(torch.bfloat16, (1, 8, 8, 2, 3, 4))
+    _, _, log_sums = passes.forward_and_keep(query, key, value, scale, residual)
+    earlier, written = zip(*(call[2][3:5] for call in launches), strict=True)
+    assert earlier[0] is None
+    assert [tensor.data_ptr() for tensor in earlier[1:]] == [tensor.data_ptr() for tensor in written[:-1]]
+    assert written[-1] is log_sums
+    assert all(one.data_ptr() != other.data_ptr() for one, other in zip(earlier[1:], written[1:], strict=True))
+
+
+def test_an_axis_of_one_position_is_left_out(launches):
+    passes.forward(*maps(torch.bfloat16, (1, 8, 8, 1, 5, 1)))
+    [(_, _, arguments)] = launches
+    length, step, first, last = arguments[11:15]
+    assert (length, step, first, last) == (5, 1, True, True)
+
+
+def test_a_single_position_still_attends_to_itself(launches):
+    passes.forward(*maps(torch.bfloat16, (3, 8, 8, 1, 1)))
+    [(_, blocks, arguments)] = launches
+    assert (blocks, *arguments[11:15]) == (3, 1, 1, True, True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_maps_that_fit_are_handed_over_without_a_copy(launches, dtype):
+    given = maps(dtype, (1, 8, 16, 3, 4))
+    output = passes.forward(*given)
+    handed_over = {
+        argument.data_ptr() for call in launches for argument in call[2] if isinstance(argument, torch.Tensor)
+    }
+    assert {tensor.data_ptr() for tensor in (*given, output)} <= handed_over
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_scale_and_residual_the_output_is_the_attended_map(launches, dtype):
+    query, key, value, *_ = maps(dtype, (1, 8, 16, 3, 4))
+    _, attended, _ = passes.forward_and_keep(query, key, value, None, None)
+    assert attended.shape == (0,)
