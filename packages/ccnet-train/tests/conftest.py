@@ -28,25 +28,57 @@ def squares(tmp_path, monkeypatch):
     return make
 
 
-@pytest.fixture
-def command(tmp_path):
-    """Run `ccnet_train` in processes of its own, on a CPU, by `launcher` and with `environment` on top."""
+def _environment(**more):
+    """Return what a run on a CPU needs, with `more` on top, and nothing that a launcher has set."""
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+        and not key.startswith("ACCELERATE_")
+    }
+    return clean | {"PYTHONPATH": str(PROVIDER), "CUDA_VISIBLE_DEVICES": ""} | more
 
-    def run(*arguments, launcher=(sys.executable,), **environment):
-        clean = {
-            key: value
-            for key, value in os.environ.items()
-            if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-            and not key.startswith("ACCELERATE_")
-        }
-        clean |= {"PYTHONPATH": str(PROVIDER), "CUDA_VISIBLE_DEVICES": ""}
+
+@pytest.fixture
+def start(tmp_path):
+    """Run a command in processes of its own, on a CPU, with `environment` on top of what no launcher has set."""
+
+    def run(*words, **environment):
         return subprocess.run(
-            [*launcher, "-m", "ccnet_train", *map(str, arguments)],
-            env=clean | environment,
+            [*map(str, words)],
+            env=_environment(**environment),
             cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=240,
         )
+
+    return run
+
+
+@pytest.fixture
+def background(tmp_path):
+    """Start a command as `start` does, and return its process while it runs; its group is its own."""
+
+    def run(*words, **environment):
+        return subprocess.Popen(
+            [*map(str, words)],
+            env=_environment(**environment),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return run
+
+
+@pytest.fixture
+def command(start):
+    """Run `ccnet_train` by `launcher`."""
+
+    def run(*arguments, launcher=(sys.executable,), **environment):
+        return start(*launcher, "-m", "ccnet_train", *arguments, **environment)
 
     return run

@@ -7,8 +7,8 @@ import pytest
 
 import ccnet_core as ccnet
 from ccnet_train.cli import main
-from ccnet_train.errors import ProcessError
-from ccnet_train.recipe import to_yaml
+from ccnet_train.errors import ProcessError, Terminated
+from ccnet_train.recipe import list_recipes, to_yaml
 
 
 @pytest.fixture
@@ -40,6 +40,12 @@ def test_fresh_starts_over(path, capsys):
     assert main(["fit", path, "seed=9"]) == 2
     assert "seed was 3, is 9" in capsys.readouterr().err
     assert main(["fit", path, "--fresh", "seed=9"]) == 0
+
+
+def test_a_change_can_be_allowed(path, capsys):
+    main(["fit", path])
+    assert main(["fit", path, "--allow-change", "train.iterations=3"]) == 0
+    assert "--allow-change: train.iterations was 2, is 3" in capsys.readouterr().out
 
 
 def test_evaluate_prints_a_table(path, tmp_path, capsys):
@@ -100,7 +106,16 @@ def test_an_error_of_the_system_is_one_line(path, capsys, monkeypatch):
     assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
 
 
-@pytest.mark.parametrize("words", [["fit"], ["fit", "beacon", "--frsh"], ["recipes", "seed=3"], ["train"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit"],
+        ["fit", "beacon", "--frsh"],
+        ["fit", "beacon", "--fresh", "--allow-change"],
+        ["recipes", "seed=3"],
+        ["train"],
+    ],
+)
 def test_a_wrong_command_line_is_refused(words, capsys):
     with pytest.raises(SystemExit) as raised:
         main(words)
@@ -132,6 +147,26 @@ def test_ctrl_c_says_what_is_true_of_the_command(path, tmp_path, capsys, monkeyp
     assert capsys.readouterr().err == f"\n{said}\n"
 
 
+def test_after_sigterm_the_code_is_that_of_the_signal(path, capsys, monkeypatch):
+    def terminated(*arguments, **options):
+        raise Terminated
+
+    main(["fit", path])
+    capsys.readouterr()
+    monkeypatch.setattr("ccnet_train.loop.fit", terminated)
+    assert main(["fit", path]) == 143
+    assert capsys.readouterr().err == "\nstopped. The same command continues from step 2.\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"]])
+def test_the_help_says_what_the_exit_codes_mean(words, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "exit codes: 0 done; 2 a mistake" in out
+    assert "130 after Ctrl-C and 143 after SIGTERM" in out
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_has_enough_is_no_error(unbuffered):
     done = subprocess.run(
@@ -152,7 +187,11 @@ def closed_pipe():
 
 def test_recipes_lists_the_built_in_ones(capsys):
     assert main(["recipes"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["beacon", "camvid-mini"]
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["recipe", "dataset", "iterations", "images", "per", "step"]
+    assert [line.split()[0] for line in lines] == list_recipes()
+    assert ["beacon", "beacon", "600", "16"] in [line.split() for line in lines]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_version_is_that_of_the_distribution(capsys):

@@ -1,13 +1,22 @@
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from ccnet_train import TrainError
+from ccnet_train import TrainError, checkpoint
 from ccnet_train.errors import ProcessError
 from ccnet_train.evaluate import evaluate_weights
-from ccnet_train.launch import launched_processes, own_errors, refuse_lost_processes
+from ccnet_train.launch import (
+    agree,
+    gather_texts,
+    launched_processes,
+    open_accelerator,
+    own_errors,
+    refuse_lost_processes,
+)
 from ccnet_train.positions import index_at
 from ccnet_train.recipe import to_yaml
 
@@ -136,6 +145,60 @@ def test_two_processes_see_the_samples_of_one_and_share_the_evaluation(squares, 
     scores, _ = evaluate_weights(recipe, tmp_path / "run" / "last")
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last == {"step": 12, "miou": scores.miou, "macc": scores.macc, "aacc": scores.aacc}
+
+
+def test_the_number_of_processes_may_change_where_a_run_goes_on(squares, command, tmp_path):
+    """One process, killed in step 6; two, killed in step 9; one again."""
+    overrides = ("train.freeze_batch_norm=true", "optimiser={name: sgd, lr: 0.1}", "checkpoint.every=2")
+    path = write(squares(*overrides), tmp_path)
+    command("fit", path, FAKE_DIE_AT="23")
+    two = command("fit", path, launcher=TWO_BY_TORCHRUN, FAKE_DIE_AT="10")
+    assert "steps 5 to 12, processes: 2" in two.stdout
+    one = command("fit", path)
+    assert "steps 9 to 12, processes: 1" in one.stdout, one.stderr
+    whole = write(squares(*overrides, f"output={tmp_path / 'whole'}"), tmp_path)
+    assert command("fit", whole).returncode == 0
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+
+
+def losses(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+POISONED = str(Path(__file__).parent / "distributed_poisoned.py")
+
+
+def test_a_loss_that_one_of_two_processes_meets_stops_both_and_its_samples_are_named(squares, start, tmp_path):
+    recipe = squares("checkpoint.every=1")
+    done = start(*TWO_BY_TORCHRUN, POISONED, "fit", write(recipe, tmp_path))
+    names = ", ".join(f"train-{index_at(p, seed=recipe.seed, samples=SQUARES_LENGTH)}" for p in (10, 11))
+    told = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert len(told) == 1
+    assert f"error: step 3: the loss is nan, with the samples {names}. Nothing of this step was saved." in told[0]
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").step == 2
+
+
+def test_a_step_is_left_out_by_both_processes_or_by_none(squares, start, tmp_path):
+    done = start(*TWO_BY_TORCHRUN, POISONED, "fit", write(squares("train.nonfinite=skip"), tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("weights differ: False") == 2
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "skipped" in line] == [3]
+
+
+def test_a_launch_that_would_divide_the_loss_is_refused(squares, command, tmp_path):
+    done = command("fit", write(squares(), tmp_path), ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: The launch asks for gradient accumulation. Leave that to train.accumulation of the recipe.\n"
+    )
+
+
+def test_one_process_agrees_with_itself():
+    with open_accelerator() as accelerator:
+        assert agree(torch.tensor([1.5, 2.0]), accelerator)() == [1.5, 2.0]
+        assert gather_texts(["a", "b"], accelerator) == ["a", "b"]
 
 
 def alone(recipe):

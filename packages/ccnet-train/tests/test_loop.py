@@ -10,7 +10,7 @@ import torch
 
 import ccnet_core as ccnet
 from ccnet_core import CCNet
-from ccnet_train import TrainError, fit, loop
+from ccnet_train import TrainError, checkpoint, fit, loop, saving
 from ccnet_train.evaluate import evaluate_weights
 from ccnet_train.recipe import to_yaml
 
@@ -106,7 +106,7 @@ def test_a_changed_recipe_is_refused_and_fresh_starts_over(squares):
 
 def test_best_keeps_the_highest_score_and_last_the_newest(squares, tmp_path, monkeypatch):
     evaluated = []
-    evaluate = loop.evaluate
+    evaluate = saving.evaluate
 
     def falling(network, *arguments, **options):
         evaluated.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
@@ -114,26 +114,12 @@ def test_best_keeps_the_highest_score_and_last_the_newest(squares, tmp_path, mon
         object.__setattr__(scores, "miou", 0.9 - 0.1 * len(evaluated))
         return scores
 
-    monkeypatch.setattr(loop, "evaluate", falling)
+    monkeypatch.setattr(saving, "evaluate", falling)
     result = fit(squares("train.iterations=3", "evaluate.every=1"), quiet=True)
     assert result.best_miou == 0.8
     for folder, expected in ((result.best_folder, evaluated[0]), (result.last_folder, evaluated[2])):
         stored = CCNet.from_pretrained(folder).state_dict()
         assert all(torch.equal(stored[name], tensor) for name, tensor in expected.items())
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(squares, monkeypatch):
-    monkeypatch.setattr(loop, "training_loss", lambda network, output, *rest: output.logits.sum() * float("nan"))
-    with pytest.raises(TrainError, match=r"loss is nan at step 1. Lower optimiser.lr"):
-        fit(squares(), quiet=True)
-
-
-@pytest.mark.parametrize("due", ["evaluate.every=1", "checkpoint.every=1"])
-def test_a_loss_that_is_not_finite_is_never_saved(squares, tmp_path, monkeypatch, due):
-    monkeypatch.setattr(loop, "training_loss", lambda network, output, *rest: output.logits.sum() * float("inf"))
-    with pytest.raises(TrainError, match=r"at step 1. Lower optimiser.lr"):
-        fit(squares("log.every=5", due), quiet=True)
-    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
 def seed_all(seed):
@@ -176,17 +162,20 @@ def kill_at(monkeypatch, place, call):
 @pytest.mark.parametrize(
     ("place", "call", "resumed"),
     [
-        ("ccnet_train.loop.write_preview", 2, 2),
-        ("accelerate.Accelerator.save_state", 2, 2),
-        ("ccnet_train.run_folder.RunFolder.settle", 3, 4),  # the first call is that of the start
-        ("ccnet_train.loop._step", 5, 4),
+        ("ccnet_train.saving.write_preview", 2, 2),
+        ("ccnet_train.checkpoint.write_state", 2, 2),
+        ("ccnet_train.manifest.write", 2, 2),
+        ("ccnet_train.checkpoint.sync", 2, 4),  # from here on the checkpoint is there
+        ("ccnet_train.kept_weights.settle", 2, 4),
+        ("ccnet_train.kept_weights.files.replace_folder", 6, 4),  # last/ is settled, best/ is not
+        ("ccnet_train.loop.take_step", 5, 4),
     ],
 )
 def test_after_any_kill_best_holds_the_step_that_the_history_reports(
     squares, tmp_path, monkeypatch, place, call, resumed
 ):
     """Every evaluation is better than the one before; the kill comes while that of step 4 is saved, or after."""
-    evaluate, evaluated = loop.evaluate, {}
+    evaluate, evaluated = saving.evaluate, {}
 
     def rising(network, *arguments, **options):
         step = 2 * len(evaluated) + 2
@@ -196,8 +185,8 @@ def test_after_any_kill_best_holds_the_step_that_the_history_reports(
         return scores
 
     overrides = ("train.iterations=6", "evaluate.every=2", "checkpoint.every=5")
-    monkeypatch.setattr(loop, "evaluate", rising)
-    for killed in ((place, call), ("ccnet_train.loop._step", 1)):
+    monkeypatch.setattr(saving, "evaluate", rising)
+    for killed in ((place, call), ("ccnet_train.loop.take_step", 1)):
         with monkeypatch.context() as patch:
             kill_at(patch, *killed)
             with pytest.raises(Killed):
@@ -207,11 +196,81 @@ def test_after_any_kill_best_holds_the_step_that_the_history_reports(
     assert all(torch.equal(stored[name], tensor) for name, tensor in evaluated[resumed].items())
 
 
-def test_a_missing_best_folder_is_refused(squares, tmp_path):
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_a_missing_weights_folder_comes_back_from_the_checkpoint(squares, tmp_path, name):
     fit(squares("train.iterations=2"), quiet=True)
-    shutil.rmtree(tmp_path / "run" / "best")
-    with pytest.raises(TrainError, match=r"best is missing, the weights of step 2. Start over with --fresh"):
+    weights = (tmp_path / "run" / name / "model.safetensors").read_bytes()
+    shutil.rmtree(tmp_path / "run" / name)
+    fit(squares("train.iterations=2"), quiet=True)
+    assert (tmp_path / "run" / name / "model.safetensors").read_bytes() == weights
+
+
+def damage(tmp_path, step, name):
+    path = tmp_path / "run" / "checkpoints" / f"step-{step:06}" / name
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_goes_back_to_the_one_before(squares, tmp_path, capsys):
+    recipe = squares("evaluate.every=4", "checkpoint.every=4")
+    whole = fit(recipe, quiet=True)
+    stored = {name: (tmp_path / "run" / name / "model.safetensors").read_bytes() for name in ("best", "last")}
+    damage(tmp_path, 12, "state.pt")
+    assert fit(recipe) == whole
+    out = capsys.readouterr().out
+    assert "step-000012 is damaged (state.pt is not what was written): going back to step 8\n" in out
+    assert "steps 9 to 12" in out
+    for name, content in stored.items():
+        assert (tmp_path / "run" / name / "model.safetensors").read_bytes() == content
+
+
+def test_going_back_takes_last_back_too(squares, tmp_path, monkeypatch):
+    recipe = squares("evaluate.every=4", "checkpoint.every=2", "checkpoint.keep=3")
+    fit(recipe, quiet=True)
+    older = tmp_path / "run" / "checkpoints" / "step-000010" / "last" / "model.safetensors"
+    expected = older.read_bytes()
+    damage(tmp_path, 12, "manifest.json")
+    kill_at(monkeypatch, "ccnet_train.loop.take_step", 1)
+    with pytest.raises(Killed):
+        fit(recipe, quiet=True)
+    assert (tmp_path / "run" / "last" / "model.safetensors").read_bytes() == expected
+    assert max(line["step"] for line in records(tmp_path / "run")) == 10
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused(squares, tmp_path):
+    fit(squares("checkpoint.every=6"), quiet=True)
+    for step in (6, 12):
+        damage(tmp_path, step, "state.pt")
+    before = contents(tmp_path / "run")
+    with pytest.raises(TrainError, match=r"step-000012 is damaged .*step-000006 is damaged .*--fresh"):
+        fit(squares("checkpoint.every=6"), quiet=True)
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_run_whose_checkpoints_were_removed_is_not_started_over(squares, tmp_path):
+    fit(squares("train.iterations=2"), quiet=True)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(TrainError, match=r"best is there, but no checkpoint .*--fresh"):
         fit(squares("train.iterations=2"), quiet=True)
+
+
+def test_a_change_that_is_allowed_continues_with_the_new_values(squares, tmp_path, capsys):
+    fit(squares("train.iterations=2"), quiet=True)
+    result = fit(squares("train.iterations=3", "optimiser.weight_decay=0.5", "optimiser.lr=0.5"), allow_change=True)
+    out = capsys.readouterr().out
+    assert "--allow-change: train.iterations was 2, is 3\n" in out
+    assert "steps 3 to 3" in out
+    assert [line["step"] for line in result.history] == [1, 2, 2, 3, 3]
+    state = checkpoint.read_state(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    assert "param_groups" not in state["optimiser"]
+    fit(squares("train.iterations=3", "optimiser.weight_decay=0.5", "optimiser.lr=0.5"), quiet=True)
+
+
+@pytest.mark.parametrize("change", ["model.name=ccnet_small", "optimiser.name=sgd"])
+def test_a_change_that_the_state_does_not_fit_is_one_line(squares, change):
+    fit(squares("train.iterations=1"), quiet=True)
+    with pytest.raises(TrainError, match=r"saved state does not fit the recipe .*--fresh") as raised:
+        fit(squares("train.iterations=2", change), allow_change=True, quiet=True)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

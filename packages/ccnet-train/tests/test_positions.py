@@ -34,8 +34,15 @@ def add_noise(sample, generator):
     return {**sample, "label": generator.integers(0, 255, sample["label"].shape, np.uint8)}
 
 
-def batches_of(start, stop, *, rank=0, processes=1, workers=0, length=10, images=4):
-    positions = PositionBatches(start=start, stop=stop, images_per_step=images, rank=rank, processes=processes)
+def batches_of(start, stop, *, rank=0, processes=1, accumulation=1, workers=0, length=10, images=4):
+    positions = PositionBatches(
+        start=start,
+        stop=stop,
+        images_per_step=images,
+        rank=rank,
+        processes=processes,
+        accumulation=accumulation,
+    )
     dataset = PositionDataset(Numbers(length), add_noise, SEED)
     return list(loader(dataset, positions, workers=workers, pin=False))
 
@@ -73,6 +80,31 @@ def test_processes_together_see_the_batches_of_one(processes):
         assert torch.equal(torch.cat([share.labels for share in shares]), expected.labels)
 
 
+@pytest.mark.parametrize(("processes", "accumulation"), [(1, 3), (2, 3), (3, 2), (3, 1)])
+def test_micro_batches_of_all_processes_together_are_the_step(processes, accumulation):
+    alone = batches_of(2, 5, images=12)
+    ranks = [
+        batches_of(2, 5, rank=rank, processes=processes, accumulation=accumulation, images=12)
+        for rank in range(processes)
+    ]
+    for iteration, expected in enumerate(alone):
+        parts = slice(iteration * accumulation, (iteration + 1) * accumulation)
+        found = [batch for batches in ranks for batch in batches[parts]]
+        assert sum((batch.ids for batch in found), ()) == expected.ids
+        assert torch.equal(torch.cat([batch.labels for batch in found]), expected.labels)
+        assert {len(batch.ids) for batch in found} == {12 // processes // accumulation}
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on fewer than 4 cores
+@pytest.mark.parametrize(("accumulation", "resumed", "workers"), [(1, 4, 0), (2, 4, 3), (2, 0, 4), (1, 5, 4)])
+def test_workers_and_resuming_change_no_sample(accumulation, resumed, workers):
+    whole = batches_of(0, 7, accumulation=accumulation)
+    found = batches_of(0, resumed, accumulation=accumulation)
+    found += batches_of(resumed, 7, accumulation=accumulation, workers=workers)
+    assert [batch.ids for batch in found] == [batch.ids for batch in whole]
+    assert all(torch.equal(batch.labels, other.labels) for batch, other in zip(found, whole, strict=True))
+
+
 def test_workers_do_not_change_the_samples():
     for expected, found in zip(batches_of(0, 4), batches_of(0, 4, workers=2), strict=True):
         assert found.ids == expected.ids
@@ -92,8 +124,12 @@ def test_a_batch_travels_as_bytes():
 
 
 def test_a_step_that_cannot_be_shared_names_the_numbers_that_work():
-    with pytest.raises(TrainError, match=r"train.images_per_step=8 .* 3 processes.*work: 1, 2, 4, 8"):
+    with pytest.raises(TrainError, match=r"train.images_per_step=8 .* 3 processes\..*work: 1, 2, 4, 8"):
         images_per_process(8, 3)
+    with pytest.raises(TrainError, match=r"by 3 processes, each in 2 parts.*work: 1, 2, 4;"):
+        images_per_process(8, 3, 2)
+    with pytest.raises(TrainError, match=r"images_per_step=8 cannot be divided into train.accumulation=3 equal parts"):
+        images_per_process(8, 1, 3)
 
 
 def test_pictures_of_different_sizes_ask_for_a_crop():

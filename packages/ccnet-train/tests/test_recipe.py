@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from ccnet_train import RecipeError, list_recipes, load_recipe
-from ccnet_train.recipe import to_yaml
+from ccnet_train.recipe import OhemSection, recipe_rows, to_yaml
 
 
 def written(tmp_path, text):
@@ -54,6 +54,17 @@ def test_a_recipe_cannot_be_changed(squares):
         ("data.root=null", lambda r: r.data.root, None),
         ("model.weights=a #1", lambda r: (r.model.weights, r.model.name), ("a #1", None)),
         ("model.recurrence=0", lambda r: r.model.recurrence, 0),
+        ("model.backbone_weights=r50 #1.pth", lambda r: r.model.backbone_weights, "r50 #1.pth"),
+        ("model.freeze=[backbone.stem]", lambda r: r.model.freeze, ("backbone.stem",)),
+        ("train.accumulation=2", lambda r: r.train.accumulation, 2),
+        ("train.weight_average=0.999", lambda r: r.train.weight_average, 0.999),
+        ("train.nonfinite=skip", lambda r: r.train.nonfinite, "skip"),
+        ("optimiser.clip_gradient_norm=1", lambda r: r.optimiser.clip_gradient_norm, 1.0),
+        ("optimiser.decay_norm_and_bias=false", lambda r: r.optimiser.decay_norm_and_bias, False),
+        ("loss.ohem={}", lambda r: r.loss.ohem, OhemSection()),
+        ("loss.ohem.min_kept=7", lambda r: r.loss.ohem, OhemSection(min_kept=7)),
+        ("loss.ohem.threshold=null", lambda r: r.loss.ohem, OhemSection(threshold=None)),
+        ("loss.category_consistent.weight=2", lambda r: r.loss.category_consistent.weight, 2.0),
     ],
 )
 def test_an_override_sets_a_typed_value(squares, override, key, value):
@@ -85,12 +96,43 @@ def test_an_override_sets_a_typed_value(squares, override, key, value):
         ("seed=-1", "seed must be from 0"),
         ("model.name=null", "give model.name.*or model.weights"),
         ("model.weights=x", "model.recurrence goes with model.name"),
+        ("model.frozen=[backbone]", "unknown key 'frozen'.*'freeze'"),
+        ("model.freeze=backbone", "freeze: expected a list, got 'backbone'"),
+        ("train.accumulation=0", "train.accumulation must be 1 or more"),
+        ("train.nonfinite=ignore", "nonfinite: 'ignore' is not one of 'stop', 'skip'"),
+        ("train.nonfinite_limit=0", "train.nonfinite_limit must be 1 or more"),
+        ("train.weight_average=1", "train.weight_average must be from 0 to below 1, got 1.0; null turns it off"),
+        ("train.weight_average=-0.1", "train.weight_average must be from 0"),
+        ("train.compile=yes please", "compile: expected true or false"),
+        ("optimiser.head_lr_multiplier=-1", "optimiser.head_lr_multiplier must be 0 or more"),
+        ("optimiser.clip_gradient_norm=0", "optimiser.clip_gradient_norm must be above 0, got 0.0; null does not clip"),
+        ("loss.ohem.min_keep=7", "unknown key 'min_keep'.*'min_kept'"),
+        ("loss.ohem.min_kept=-1", "loss.ohem.min_kept must be 0 or more"),
+        ("loss.ohem.threshold=1.5", "loss.ohem.threshold must be from 0 to 1, got 1.5"),
+        ("loss.ohem={threshold: null, rule: authors}", "threshold null goes with loss.ohem.rule mmseg"),
+        ("loss.ohem.rule=paper", "rule: 'paper' is not one of 'mmseg', 'authors'"),
+        ("loss.category_consistent.channels=0", "loss.category_consistent.channels must be 1 or more"),
+        ("loss.category_consistent.weight=-1", "loss.category_consistent.weight must be 0 or more"),
+        ("loss.category_consistent.distance_margin=0.1", r"distance_margin must be variance_margin \(0.5\) or more"),
+        ("loss.per_picture=true", "loss.per_picture is for loss.ohem and loss.category_consistent"),
         ("recipe_version=2", "recipe_version is 2; this ccnet-train reads 1"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_name(squares, override, message):
     with pytest.raises(RecipeError, match=message):
         squares("model.recurrence=1", override)
+
+
+def test_backbone_weights_do_not_go_with_a_whole_network(squares):
+    with pytest.raises(RecipeError, match=r"model\.backbone_weights goes with model\.name"):
+        squares("model.weights=x", "model.backbone_weights=y.pth")
+
+
+def test_the_rows_say_what_each_recipe_is():
+    rows = {row.name: row[1:] for row in recipe_rows()}
+    assert list(rows) == list_recipes()
+    assert rows["beacon"] == ("beacon", 600, 16)
+    assert rows["ccnet_r50-d8_4xb4-20k_voc12aug-512x512"] == ("voc12aug", 20000, 16)
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from ccnet_train import TrainError, run_folder
+from ccnet_train.checkpoint import Checkpoint
 from ccnet_train.recipe import to_yaml
 from ccnet_train.run_folder import RunFolder
 
@@ -18,14 +19,23 @@ def folder(tmp_path, squares):
         folder.best,
         folder.last,
         folder.events,
-        folder.path / ".best-old",
+        folder.path / ".best-0123456789ab.tmp",
         folder.path / "notes",
     ):
         path.mkdir(parents=True)
+    (folder.path / ".metrics.jsonl-0123456789ab.tmp").write_text("half")
     folder.recipe.write_text(to_yaml(squares()))
     for file in (folder.metrics, folder.preview, folder.path / "mine.txt"):
         file.write_text("x")
     return folder
+
+
+RESUMED = "step-000005"
+
+
+def start(folder, recipe, *, fresh=False):
+    path = folder.checkpoints / RESUMED
+    folder.start(recipe, Checkpoint(5, path) if path.is_dir() and not fresh else None, fresh=fresh)
 
 
 def names(folder):
@@ -33,20 +43,29 @@ def names(folder):
 
 
 def test_a_start_removes_what_a_kill_left_and_keeps_the_rest(folder, squares):
-    folder.start(squares(), fresh=False)
-    assert ".best-old" not in names(folder)
-    assert [path.name for path in folder.checkpoints.iterdir()] == ["step-000005"]
-    assert {"best", "last", "metrics.jsonl", "notes", "mine.txt"} <= set(names(folder))
+    start(folder, squares())
+    assert [path.name for path in folder.checkpoints.iterdir()] == [RESUMED]
+    assert names(folder) == [
+        "checkpoints", "metrics.jsonl", "mine.txt", "notes", "preview.png", "recipe.yaml", "tensorboard",
+    ]  # fmt: skip
+
+
+def test_a_start_sets_damaged_checkpoints_aside_which_the_next_one_removes(folder, squares):
+    (folder.checkpoints / "step-000009").mkdir()
+    start(folder, squares())
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == [".step-000009", RESUMED]
+    start(folder, squares())
+    assert [path.name for path in folder.checkpoints.iterdir()] == [RESUMED]
 
 
 def test_a_fresh_start_deletes_the_run_but_no_other_file(folder, squares):
-    folder.start(squares(), fresh=True)
+    start(folder, squares(), fresh=True)
     assert names(folder) == ["mine.txt", "notes", "recipe.yaml"]
 
 
 def test_the_resolved_recipe_is_written(tmp_path, squares):
     folder = RunFolder(tmp_path / "new")
-    folder.start(squares("train.iterations=77"), fresh=False)
+    start(folder, squares("train.iterations=77"))
     assert "iterations: 77" in folder.recipe.read_text()
 
 
@@ -61,13 +80,25 @@ def test_the_resolved_recipe_is_written(tmp_path, squares):
     ],
 )
 def test_another_recipe_is_refused_with_the_differing_keys(folder, squares, override, message):
-    with pytest.raises(TrainError, match=f"run of another recipe: {message}.*--fresh"):
+    with pytest.raises(TrainError, match=f"run of another recipe: {message}.*--allow-change.*--fresh"):
         folder.refuse_other_recipe(squares(override))
+    assert folder.changes(squares(override)) == [message]
 
 
 @pytest.mark.parametrize(
     "override",
-    ["name=x", "output=y", "data.root=z", "data.workers=2", "evaluate.every=3", "checkpoint.keep=9", "log.every=2"],
+    [
+        "name=x",
+        "output=y",
+        "model.activation_checkpointing=true",
+        "data.root=z",
+        "data.workers=2",
+        "train.nonfinite=skip",
+        "train.nonfinite_limit=3",
+        "evaluate.every=3",
+        "checkpoint.keep=9",
+        "log.every=2",
+    ],
 )
 def test_keys_that_do_not_change_the_result_may_differ(folder, squares, override):
     folder.refuse_other_recipe(squares(override))
@@ -92,32 +123,13 @@ def test_a_missing_recipe_file_is_named_in_one_line(folder, squares):
     assert "was None" not in str(raised.value)
 
 
-def mark(path, text):
-    path.mkdir(exist_ok=True)
-    (path / "mark").write_text(text)
-
-
-@pytest.mark.parametrize("killed", ["before", "between the renames", "after"])
-def test_weights_of_the_newest_checkpoint_take_their_place_whenever_a_kill_came(folder, squares, killed):
-    staged = folder.checkpoints / "step-000005" / "best"
-    mark(folder.best, "old")
-    mark(staged, "new")
-    (folder.path / ".best-old").rmdir()
-    if killed != "before":
-        folder.best.rename(folder.path / ".best-old")
-    if killed == "after":
-        staged.rename(folder.best)
-    folder.start(squares(), fresh=False)
-    assert (folder.best / "mark").read_text() == "new"
-    assert not staged.exists()
-    assert ".best-old" not in names(folder)
-
-
-def test_a_best_folder_that_was_moved_aside_comes_back_if_there_is_no_new_one(folder, squares):
-    folder.best.rmdir()
-    mark(folder.path / ".best-old", "old")
-    folder.start(squares(), fresh=False)
-    assert (folder.best / "mark").read_text() == "old"
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_weights_without_a_checkpoint_are_not_put_at_risk(folder, name):
+    folder.refuse_lost_state()
+    for path in (folder.checkpoints / RESUMED, *({folder.best, folder.last} - {folder.path / name})):
+        path.rmdir()
+    with pytest.raises(TrainError, match=f"{name} is there, but no checkpoint in .*checkpoints.*--fresh"):
+        folder.refuse_lost_state()
 
 
 def test_a_fresh_start_that_cannot_delete_says_so_and_leaves_no_checkpoint_without_its_recipe(
@@ -125,14 +137,14 @@ def test_a_fresh_start_that_cannot_delete_says_so_and_leaves_no_checkpoint_witho
 ):
     rmtree = shutil.rmtree
 
-    def refuse(path):
+    def refuse(path, **options):
         if path == folder.best:
             raise PermissionError(path)
-        rmtree(path)
+        rmtree(path, **options)
 
     monkeypatch.setattr(run_folder.shutil, "rmtree", refuse)
     with pytest.raises(PermissionError):
-        folder.start(squares(), fresh=True)
+        start(folder, squares(), fresh=True)
     assert folder.recipe.exists()
     assert not folder.checkpoints.exists()
 

@@ -8,14 +8,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ccnet_core.errors import CCNetError
-from ccnet_train.errors import ProcessError, TrainError
-from ccnet_train.recipe import list_recipes, load_recipe, to_yaml
+from ccnet_train.errors import ProcessError, Terminated, TrainError
+from ccnet_train.recipe import load_recipe, recipe_rows, to_yaml
 
 # The modules that import accelerate are imported where they are used: they take seconds, and `recipes` needs none.
 
+EXIT_CODES = (
+    "exit codes: 0 done; 2 a mistake, in one line that says what to do; 130 after Ctrl-C and 143 after SIGTERM: "
+    "`fit` has then finished its step and saved, and the same command continues."
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, 2 for an error with a remedy, 130 after Ctrl-C."""
+    """Run the command and return its exit status; :data:`EXIT_CODES` says what it means."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
         {"fit": _fit, "evaluate": _evaluate, "recipes": _recipes}[options.command](options)
@@ -33,20 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
             print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as reason:
         if _is_main_process():
             print(f"\nstopped.{_how_to_continue(options)}", file=sys.stderr)
-        return 130
+        return reason.code if isinstance(reason, Terminated) else 130
     return 0
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ccnet-train", description="Train and evaluate CCNet.")
+    parser = argparse.ArgumentParser(prog="ccnet-train", description="Train and evaluate CCNet.", epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"ccnet-train {version('ccnet-train')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    fit = commands.add_parser("fit", help="train, or continue the run in the recipe's output folder")
+    fit = commands.add_parser("fit", help="train, or continue the run in the recipe's output folder", epilog=EXIT_CODES)
     _add_recipe(fit)
-    fit.add_argument("--fresh", action="store_true", help="delete the run in the output folder and start over")
+    start = fit.add_mutually_exclusive_group()
+    start.add_argument("--fresh", action="store_true", help="delete the run in the output folder and start over")
+    start.add_argument("--allow-change", action="store_true", help="continue although keys changed that matter")
     fit.add_argument("--dry-run", action="store_true", help="check recipe and data, print what would run")
     evaluate = commands.add_parser("evaluate", help="measure weights on the recipe's validation split")
     _add_recipe(evaluate)
@@ -82,7 +89,7 @@ def _fit(options: argparse.Namespace) -> None:
         return
     from ccnet_train.loop import fit
 
-    fit(recipe, fresh=options.fresh)
+    fit(recipe, fresh=options.fresh, allow_change=options.allow_change)
 
 
 def _how_to_continue(options: argparse.Namespace) -> str:
@@ -115,9 +122,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _recipes(_: argparse.Namespace) -> None:
-    for name in list_recipes():
-        recipe = load_recipe(name)
-        print(f"{name:16} {recipe.model.name}, {recipe.data.name}, {recipe.train.iterations} iterations")
+    rows = [("recipe", "dataset", "iterations", "images per step"), *recipe_rows()]
+    width, *widths = (max(len(str(row[column])) for row in rows) for column in range(4))
+    for name, *facts in rows:
+        print(f"{name:{width}}", *(f"{fact:>{width}}" for fact, width in zip(facts, widths, strict=True)), sep="  ")
 
 
 def _is_main_process() -> bool:

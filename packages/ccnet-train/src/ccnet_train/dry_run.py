@@ -2,24 +2,73 @@
 
 from pathlib import Path
 
+import torch
+
+from ccnet_train.losses import Objective
+from ccnet_train.memory import StepMemory, step_memory
+from ccnet_train.network import train_mode
 from ccnet_train.recipe import Recipe
-from ccnet_train.run import load_parts
+from ccnet_train.run import Parts, load_parts
 from ccnet_train.run_folder import RunFolder
 
 
 def describe(recipe: Recipe, *, processes: int = 1) -> str:
-    """Load data and network as a run would, write nothing, and return network, data and steps in three lines.
+    """Load data and network as a run would, leave nothing behind, and return what would run, line by line.
 
-    Raises TrainError or CCNetError where a run would.
+    Raises TrainError or CCNetError where a run would, also if nothing could be written to the output folder.
     """
-    RunFolder(Path(recipe.output).expanduser()).refuse_other_recipe(recipe)
+    folder = RunFolder(Path(recipe.output).expanduser())
+    folder.refuse_other_recipe(recipe)
     parts = load_parts(recipe, processes)
-    parameters = sum(parameter.numel() for parameter in parts.network.parameters())
-    iterations, images = recipe.train.iterations, recipe.train.images_per_step
-    epochs = iterations * images / len(parts.train)
-    return (
-        f"network  {parts.network.config.name}, {parameters:,} parameters, {len(parts.train.classes)} classes\n"
-        f"data     {recipe.data.name}, {len(parts.train)} pictures to train on, {len(parts.val)} to evaluate\n"
-        f"steps    {iterations} of {images} pictures ({processes} x {parts.share}), {epochs:.1f} epochs, "
-        f"to {recipe.output}"
+    try_folder(folder)
+    return "\n".join((_network(parts), _data(parts), _steps(parts, processes), _memory(parts)))
+
+
+def try_folder(folder: RunFolder) -> None:
+    """Write to `folder` and remove what that made. Raises TrainError if it cannot be written."""
+    missing = [path for path in (folder.checkpoints, folder.path, *folder.path.parents) if not path.exists()]
+    try:
+        folder.refuse_unwritable()
+    finally:
+        for path in missing:
+            if path.is_dir():
+                path.rmdir()
+
+
+def _network(parts: Parts) -> str:
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parts.network.parameters()]
+    total, trained = sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
+    frozen = "" if trained == total else f", {trained:,} of them trained"
+    return f"network  {parts.network.config.name}, {total:,} parameters{frozen}, {len(parts.train.classes)} classes"
+
+
+def _data(parts: Parts) -> str:
+    name, train, val = parts.recipe.data.name, len(parts.train), len(parts.val)
+    return f"data     {name}, {train} pictures to train on, {val} to evaluate"
+
+
+def _steps(parts: Parts, processes: int) -> str:
+    train = parts.recipe.train
+    epochs = train.iterations * train.images_per_step / len(parts.train)
+    in_parts = f" x {train.accumulation}" if train.accumulation > 1 else ""
+    shares = f"{processes} x {parts.share}{in_parts}"
+    steps = f"{train.iterations} of {train.images_per_step} pictures ({shares}), {epochs:.1f} epochs"
+    return f"steps    {steps}, to {parts.recipe.output}"
+
+
+def _memory(parts: Parts) -> str:
+    recipe, dataset = parts.recipe, parts.train
+    weights = None if recipe.loss.class_weights is None else torch.ones(len(dataset.classes))  # counting takes long
+    objective = Objective(
+        recipe.loss, num_classes=len(dataset.classes), ignore_index=dataset.ignore_index, weights=weights
     )
+    height, width = parts.samples[0]["label"].shape
+    train_mode(parts.network, recipe)
+    memory = step_memory(parts.network, objective, recipe, (height, width), parts.share)
+    return f"memory   {_text(memory)}, for {parts.share} x {height} x {width} pixels in float32"
+
+
+def _text(memory: StepMemory) -> str:
+    total, *amounts = (f"{size / 2**30:.2f}" for size in (memory.total, *vars(memory).values()))
+    named = ", ".join(f"{name} {amount}" for name, amount in zip(vars(memory), amounts, strict=True))
+    return f"about {total} GiB per process ({named})"

@@ -6,12 +6,14 @@ No other module imports accelerate.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator as Accelerator  # type: ignore[import-untyped]
+from accelerate import PartialState
+from accelerate.optimizer import AcceleratedOptimizer as AcceleratedOptimizer  # type: ignore[import-untyped]
 
 from ccnet_core.errors import CCNetError
 from ccnet_train.errors import ProcessError, TrainError
@@ -29,7 +31,8 @@ def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
     Raises TrainError if the launch is not complete, or was for more processes than there are.
     """
     environment = dict(os.environ)  # accelerate writes to it
-    launched_processes(environment)
+    if launched_processes(environment) > 1 and PartialState._shared_state and not torch.distributed.is_initialized():
+        raise TrainError("A program of several processes can hold one run, and that one is over. Start it once more.")
     # Without cpu=True a machine that has no accelerator makes every process of torchrun believe that it is alone.
     cpu = not torch.accelerator.is_available()
     try:
@@ -37,6 +40,8 @@ def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
     except ValueError as error:
         raise TrainError(f"accelerate refuses this launch: {' '.join(str(error).split())}") from error
     refuse_lost_processes(environment, accelerator.num_processes)
+    if accelerator.gradient_accumulation_steps != 1:
+        raise TrainError("The launch asks for gradient accumulation. Leave that to train.accumulation of the recipe.")
     try:
         yield accelerator
     except BaseException:
@@ -102,6 +107,34 @@ def sum_over_processes(counts: torch.Tensor, accelerator: Accelerator) -> torch.
     """Return the sum of `counts` over all processes, on the CPU."""
     total: torch.Tensor = accelerator.reduce(counts.to(accelerator.device), reduction="sum")
     return total.cpu()
+
+
+def agree(values: torch.Tensor, accelerator: Accelerator) -> Callable[[], list[float]]:
+    """Sum `values` (n,) over all processes; what is returned waits for the sums and gives them.
+
+    It waits for what was queued on a GPU up to this call only, so that work queued in between goes on meanwhile.
+    """
+    total: torch.Tensor = accelerator.reduce(values, reduction="sum") if accelerator.num_processes > 1 else values
+    if total.device.type != "cuda":
+        return total.tolist
+    host = torch.empty(total.shape, dtype=total.dtype, pin_memory=True).copy_(total, non_blocking=True)
+    there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    there.record()
+
+    def wait() -> list[float]:
+        while not there.query():  # type: ignore[no-untyped-call]
+            time.sleep(1e-4)  # not synchronize(), in which no signal would be heard
+        return host.tolist()
+
+    return wait
+
+
+def gather_texts(texts: list[str], accelerator: Accelerator) -> list[str]:
+    """Return the `texts` of all processes, in the order of their ranks."""
+    gathered: list[list[str]] = [texts for _ in range(accelerator.num_processes)]
+    if accelerator.num_processes > 1:
+        torch.distributed.all_gather_object(gathered, texts)
+    return [text for part in gathered for text in part]
 
 
 def share_buffers(model: torch.nn.Module, accelerator: Accelerator) -> None:

@@ -1,26 +1,28 @@
 """The training loop: dataset -> batch -> model -> losses -> step -> checkpoint -> weights folder."""
 
-import math
+import signal
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from ccnet_train import checkpoint
-from ccnet_train.errors import TrainError
-from ccnet_train.evaluate import evaluate
+from ccnet_train import checkpoint, kept_weights
+from ccnet_train.checkpoint import Checkpoint
+from ccnet_train.errors import Terminated, TrainError
+from ccnet_train.faults import in_plain_words
 from ccnet_train.history import History, Record
-from ccnet_train.launch import Accelerator, open_accelerator, share_buffers, sum_over_processes
-from ccnet_train.losses import build_criterion, training_loss
-from ccnet_train.optimise import learning_rate, set_learning_rate
+from ccnet_train.launch import Accelerator, open_accelerator, sum_over_processes
+from ccnet_train.losses import build_objective
 from ccnet_train.positions import Batch
-from ccnet_train.randomness import Purpose, forked_random_state, seed_torch
+from ccnet_train.preemption import StopRequest, listening
+from ccnet_train.randomness import forked_random_state
 from ccnet_train.recipe import Recipe
-from ccnet_train.report import write_preview
 from ccnet_train.run import Run, batches, build_run, load_parts
 from ccnet_train.run_folder import RunFolder
+from ccnet_train.saving import all_replaced, load, record, save
+from ccnet_train.step import Outcome, lr_at, take_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,195 +35,146 @@ class FitResult:
     history: tuple[Record, ...]
 
 
-def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False) -> FitResult:
+def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_change: bool = False) -> FitResult:
     """Train as `recipe` says, from where the run in its output folder stopped, and return what came out.
 
-    `fresh` deletes that run first; `quiet` prints nothing. A finished run is returned as it is. Raises TrainError if
-    the data, the launch or the run in the folder does not fit the recipe; nothing is deleted before that is known.
+    `fresh` deletes that run first; `allow_change` continues it although the recipe changed; `quiet` prints nothing. A
+    finished run is returned as it is. Raises TrainError if the data, the launch or the run in the folder does not fit
+    the recipe; nothing is deleted before that is known. Asked to stop by SIGTERM or Ctrl-C, it saves after the current
+    step and raises Terminated or KeyboardInterrupt; the second Ctrl-C raises at once.
     """
     folder = RunFolder(Path(recipe.output).expanduser())
-    with open_accelerator(folder.path) as accelerator, forked_random_state(accelerator.device):
+    stopped_by, result = None, None
+    with (
+        open_accelerator(folder.path) as accelerator,
+        forked_random_state(accelerator.device),
+        in_plain_words(folder.path, accelerator.num_processes),
+    ):
         show = accelerator.is_main_process and not quiet
-        start = 0 if fresh else _saved_step(folder, recipe, accelerator)
-        if start < recipe.train.iterations:
-            run = _open(recipe, folder, accelerator, fresh=fresh, start=start, show=show)
-            _train(run)
+        resumed = None if fresh else _resumed(folder, recipe, accelerator, allow_change=allow_change, show=show)
+        if resumed is None or resumed.step < recipe.train.iterations:
+            run = _open(recipe, folder, accelerator, fresh=fresh, resumed=resumed, show=show)
+            stopped_by = _train(run, resumed)
             history = run.history
         else:
-            history = _finished(folder, accelerator, start, show)
-        return _result(folder, history, show)
+            history = _finished(folder, accelerator, resumed, show)
+        if stopped_by is None:
+            result = _result(folder, history, show)
+    if result is None:
+        raise KeyboardInterrupt if stopped_by == signal.SIGINT else Terminated
+    return result
 
 
-def _saved_step(folder: RunFolder, recipe: Recipe, accelerator: Accelerator) -> int:
-    """Return the step of the newest checkpoint in the folder, 0 without one."""
-    folder.refuse_other_recipe(recipe)
-    found = checkpoint.latest(folder.checkpoints)
-    step = found.step if found else 0
-    everyone = sum_over_processes(torch.tensor([step]), accelerator)
-    if int(everyone) != step * accelerator.num_processes:
+def _resumed(
+    folder: RunFolder, recipe: Recipe, accelerator: Accelerator, *, allow_change: bool, show: bool
+) -> Checkpoint | None:
+    """Return the checkpoint to go on from, the same in all processes, None without one."""
+    if not allow_change:
+        folder.refuse_other_recipe(recipe)
+    for change in folder.changes(recipe) if allow_change and show else ():
+        print(f"--allow-change: {change}")
+    folder.refuse_lost_state()
+    found, faults = checkpoint.latest_sound(folder.checkpoints) if accelerator.is_main_process else (None, [])
+    if show and found:
+        for fault in faults:
+            print(f"{fault}: going back to step {found.step}")
+    step = int(sum_over_processes(torch.tensor([found.step if found else 0]), accelerator))
+    shared = Checkpoint(step, checkpoint.path_of(folder.checkpoints, step))
+    sees = shared.path.is_dir() if step else checkpoint.latest(folder.checkpoints) is None
+    if int(sum_over_processes(torch.tensor([int(sees)]), accelerator)) < accelerator.num_processes:
         raise TrainError(
             f"The processes see different checkpoints in {folder.path}: it must be shared by all machines."
         )
-    return step
+    return shared if step else None
 
 
-def _open(recipe: Recipe, folder: RunFolder, accelerator: Accelerator, *, fresh: bool, start: int, show: bool) -> Run:
+def _open(
+    recipe: Recipe,
+    folder: RunFolder,
+    accelerator: Accelerator,
+    *,
+    fresh: bool,
+    resumed: Checkpoint | None,
+    show: bool,
+) -> Run:
     """Check everything that can be checked, then make the folder ready and return the run."""
     if fresh:
         folder.refuse_own_weights(recipe)
     parts = load_parts(recipe, accelerator.num_processes)
     if accelerator.is_main_process:
         folder.refuse_unwritable()
-    criterion = build_criterion(recipe.loss, parts.train, accelerator)
+    objective = build_objective(recipe.loss, parts.train, accelerator)
     if accelerator.is_main_process:
-        folder.start(recipe, fresh=fresh)
+        folder.start(recipe, resumed, fresh=fresh)
     accelerator.wait_for_everyone()
-    return build_run(parts, criterion, folder, accelerator, start=start, show=show)
+    return build_run(parts, objective, folder, accelerator, start=resumed.step if resumed else 0, show=show)
 
 
-def _train(run: Run) -> None:
+def _train(run: Run, resumed: Checkpoint | None) -> signal.Signals | None:
+    """Take the steps that are left; return the signal that stopped the run, if one did."""
     recipe, folder, accelerator, start = run.recipe, run.folder, run.accelerator, run.start
-    with closing(run.progress):
+    with closing(run.progress), listening(show=run.progress.show) as request:
         run.progress.say(
             f"{folder.path}: steps {start + 1} to {recipe.train.iterations}, processes: {accelerator.num_processes}, "
             f"device: {accelerator.device.type}, precision: {accelerator.mixed_precision}"
         )
-        if start:
-            _refuse_missing_best(folder, run.history)
-            checkpoint.load(accelerator, folder.checkpoints, start)
+        if resumed:
+            load(run, resumed)
         # Events that lie after the checkpoint are dropped, as in metrics.jsonl.
         accelerator.init_trackers(folder.events.name, init_kwargs={"tensorboard": {"purge_step": start + 1}})
-        for step, batch in enumerate(batches(run), start + 1):
-            _iterate(run, step, batch)
+        for step, micro_batches in enumerate(run.progress.waiting(batches(run)), start + 1):
+            stopped_by = _iterate(run, step, micro_batches, request)
+            if stopped_by:
+                return stopped_by
+    return None
 
 
-def _iterate(run: Run, step: int, batch: Batch) -> None:
-    """Take the step that ends at `step`, then log, evaluate and save if it is time for it."""
+def _iterate(run: Run, step: int, micro_batches: Sequence[Batch], request: StopRequest) -> signal.Signals | None:
+    """Take the step that ends at `step`, then log, evaluate and save if it is time for it, or if asked to stop."""
     recipe = run.recipe
-    loss = _step(run, step - 1, batch)
-    run.replaced.extend(batch.replaced)
+    outcome = take_step(run, step - 1, micro_batches, request)
+    for batch in micro_batches:
+        run.tally.replaced.extend(batch.replaced)
     run.progress.advance()
-    log, evaluates, saves = (
-        _due(step, part.every, recipe) for part in (recipe.log, recipe.evaluate, recipe.checkpoint)
-    )
-    if not (log or evaluates or saves):
-        return
-    value = _finite(run, step, loss)
-    if log:
-        _log(run, step, value)
-    if evaluates or saves:
-        _save(run, step, evaluates)
-
-
-def _save(run: Run, step: int, evaluates: bool) -> None:
-    """Write a checkpoint and, with it, the weights of an evaluation.
-
-    An evaluation is always saved: best/ then never holds weights of a step that a resumed run has not reached.
-    """
-    with checkpoint.saving(
-        run.accelerator, run.folder.checkpoints, step, keep=run.recipe.checkpoint.keep
-    ) as incomplete:
-        if evaluates:
-            _evaluate(run, step, incomplete)
-    if run.accelerator.is_main_process:
-        run.folder.settle()
-    run.accelerator.wait_for_everyone()
-    run.progress.restart_clock()
+    if _due(step, recipe.log.every, recipe):
+        _log(run, step, outcome)
+    evaluates = _due(step, recipe.evaluate.every, recipe)
+    if evaluates or outcome.signal or _due(step, recipe.checkpoint.every, recipe):
+        save(run, step, evaluates=evaluates)
+    return outcome.signal if step < recipe.train.iterations else None
 
 
 def _due(step: int, every: int, recipe: Recipe) -> bool:
     return step % every == 0 or step == recipe.train.iterations
 
 
-def _step(run: Run, iteration: int, batch: Batch) -> Tensor:
-    """Take one step and return this process's loss."""
-    accelerator, recipe = run.accelerator, run.recipe
-    seed_torch(Purpose.STEP, recipe.seed, iteration, accelerator.process_index)
-    set_learning_rate(run.optimiser, _lr(recipe, iteration))
-    images = batch.images.to(accelerator.device, non_blocking=True)
-    labels = batch.labels.to(accelerator.device, non_blocking=True).long()
-    loss = training_loss(run.network, run.model(images), labels, run.criterion, recipe.loss.auxiliary_weight)
-    run.optimiser.zero_grad()
-    accelerator.backward(loss)
-    run.optimiser.step()
-    return loss.detach()
+def _log(run: Run, step: int, outcome: Outcome) -> None:
+    values = {"loss": outcome.loss} if outcome.taken else {}
+    values["lr"] = lr_at(run.recipe, step - 1)
+    if outcome.taken and outcome.gradient_norm is not None:
+        values["gradient_norm"] = outcome.gradient_norm
+    first = f", among them: {run.tally.replaced[0]}" if run.tally.replaced else ""
+    counts = run.tally.counts(all_replaced(run))
+    if "replaced" in counts:
+        run.progress.say(f"step {step}: {counts['replaced']} damaged samples replaced{first}")
+    record(run, step, "train", **values, **counts)
+    run.accelerator.log({"train/data_share": run.progress.data_share}, step=step)
+    run.progress.losses(outcome.loss, values["lr"])
 
 
-def _lr(recipe: Recipe, iteration: int) -> float:
-    return learning_rate(
-        iteration, iterations=recipe.train.iterations, lr=recipe.optimiser.lr, schedule=recipe.schedule
-    )
-
-
-def _finite(run: Run, step: int, loss: Tensor) -> float:
-    """Return the mean loss of all processes. Raises TrainError if it is no number that could be learned from."""
-    value = float(run.accelerator.reduce(loss, reduction="mean"))
-    if not math.isfinite(value):
-        raise TrainError(
-            f"The loss is {value} at step {step}. Lower optimiser.lr or raise schedule.warmup_iterations, "
-            "and start over with --fresh."
-        )
-    return value
-
-
-def _log(run: Run, step: int, loss: float) -> None:
-    lr = _lr(run.recipe, step - 1)
-    _record(run, step, "train", loss=loss, lr=lr, **_replaced(run, step))
-    run.progress.losses(loss, lr)
-
-
-def _replaced(run: Run, step: int) -> dict[str, float]:
-    """Say and return how many damaged samples of all processes were replaced since the last logged step, if any."""
-    count = int(sum_over_processes(torch.tensor([len(run.replaced)]), run.accelerator))
-    if count == 0:
-        return {}
-    first = f", among them: {run.replaced[0]}" if run.replaced else ""
-    run.progress.say(f"step {step}: {count} damaged samples replaced{first}")
-    run.replaced.clear()
-    return {"replaced": count}
-
-
-def _evaluate(run: Run, step: int, target: Path) -> None:
-    """Evaluate after `step`, and write preview.png and, into `target`, last/ and, if it is the best so far, best/."""
-    share_buffers(run.network, run.accelerator)
-    scores = evaluate(run.network, run.parts.val, run.accelerator, show=run.progress.show)
-    metrics = {"miou": scores.miou, "macc": scores.macc, "aacc": scores.aacc}
-    best = run.history.best
-    is_best = best is None or scores.miou > best["miou"]
-    _record(run, step, "val", **metrics)
-    run.progress.say(f"step {step}: mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}")
-    if run.accelerator.is_main_process:
-        for folder in (run.folder.last, run.folder.best)[: 1 + is_best]:
-            run.network.save_pretrained(target / folder.name, metrics=metrics, datasets=(run.recipe.name,))
-        write_preview(run.folder.preview, run.network, run.parts.val)
-
-
-def _record(run: Run, step: int, section: str, **values: float) -> None:
-    run.history.add(step, **values)
-    run.accelerator.log({f"{section}/{key}": value for key, value in values.items()}, step=step)
-
-
-def _finished(folder: RunFolder, accelerator: Accelerator, steps: int, show: bool) -> History:
+def _finished(folder: RunFolder, accelerator: Accelerator, found: Checkpoint, show: bool) -> History:
     if show:
-        print(f"{folder.path}: this run is finished ({steps} steps). Start over with --fresh.")
+        print(f"{folder.path}: this run is finished ({found.step} steps). Start over with --fresh.")
     if accelerator.is_main_process:
-        folder.settle()  # the kill may have come after the last checkpoint
+        kept_weights.settle(found.path, folder.path)  # the kill may have come after the last checkpoint
     accelerator.wait_for_everyone()
-    return History(folder.metrics, until=steps, write=False)
-
-
-def _refuse_missing_best(folder: RunFolder, history: History) -> None:
-    if history.best is not None and not folder.best.is_dir():
-        raise TrainError(
-            f"{folder.best} is missing, the weights of step {history.best['step']}. Start over with --fresh."
-        )
+    return History(folder.metrics, until=found.step, write=False)
 
 
 def _result(folder: RunFolder, history: History, show: bool) -> FitResult:
     best = history.best
     if best is None:
         raise TrainError(f"{folder.metrics} holds no evaluation although the run is finished. Start over with --fresh.")
-    _refuse_missing_best(folder, history)
     if show:
         print(f"best  mIoU {best['miou']:.4f} at step {best['step']}: {folder.best}")
         print(f"last  {folder.last}")

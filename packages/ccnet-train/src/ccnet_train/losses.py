@@ -1,37 +1,113 @@
-"""The training loss: cross-entropy of both heads at label size, and the class weights it uses."""
+"""The loss of a step, exact however its pictures are shared, and the class weights it uses."""
+
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import ccnet_core as ccnet
 from ccnet_train.datasets import SampleDataset
 from ccnet_train.errors import TrainError
 from ccnet_train.launch import Accelerator, own_errors, sum_over_processes
 from ccnet_train.progress import bar
-from ccnet_train.recipe import LossSection
+from ccnet_train.recipe import CategoryConsistentSection, LossSection, OhemSection
 
 
-def build_criterion(section: LossSection, dataset: SampleDataset, accelerator: Accelerator) -> ccnet.CrossEntropy:
-    """Return the pixel loss that `section` describes, for the classes of the training split `dataset`."""
-    return ccnet.CrossEntropy(
+class Objective(nn.Module):
+    """What a step minimises, as the sum over its micro-batches, in all processes.
+
+    The main head's cross-entropy, or with `loss.ohem` that of its hard pixels, plus `loss.auxiliary_weight` times the
+    auxiliary head's cross-entropy, plus the category consistent loss. Cross-entropy is divided by what the whole step
+    counts, so that sharing does not change it. OHEM and the category consistent loss look at all pixels of a batch at
+    once: they are computed for each micro-batch, or with `loss.per_picture` for each picture, and averaged with the
+    number of pictures as weight. Only the latter does not depend on the sharing; a picture without a counted pixel adds
+    0 there, and OHEM's `min_kept` is per picture by both rules.
+    """
+
+    def __init__(self, section: LossSection, *, num_classes: int, ignore_index: int, weights: Tensor | None) -> None:
+        super().__init__()
+        self.section = section
+        self.pixels = ccnet.CrossEntropy(ignore_index=ignore_index, class_weights=weights, average=section.average)
+        self.hard_pixels = None if section.ohem is None else _ohem(section, section.ohem, ignore_index, weights)
+        self.consistency = None
+        if section.category_consistent is not None:
+            self.consistency = _consistency(section.category_consistent, num_classes, ignore_index)
+
+    def divisors(self, labels: Tensor) -> Tensor:
+        """Return what `labels` (B, H, W), of any integer type, add to the divisors of the step: (1,) float64.
+
+        float32 on Apple's GPUs, which have nothing wider.
+        """
+        wide = torch.float32 if labels.device.type == "mps" else torch.float64
+        return self.pixels.divisor(labels).to(wide)[None]
+
+    def forward(
+        self, network: ccnet.CCNet, output: ccnet.CCNetOutput, labels: Tensor, divisors: Tensor, share: float
+    ) -> Tensor:
+        """Return the part of the step's loss, a scalar, that is due to `output` and its `labels` (B, H, W) int64.
+
+        Logits are upsampled to H x W first. `divisors` is the sum of :meth:`divisors` over the step, `share` the part
+        of its pictures that is here.
+        """
+        size = (labels.shape[1], labels.shape[2])
+        counted = (self.divisors(labels) / torch.where(divisors > 0, divisors, 1))[0]
+        logits = network.resize_logits(output.logits, size)
+        if self.hard_pixels is None:
+            loss = self._shared(logits, labels, counted)
+        else:
+            loss = share * self._averaged(self.hard_pixels, logits, labels)
+        if output.auxiliary_logits is not None:
+            auxiliary = network.resize_logits(output.auxiliary_logits, size)
+            loss = loss + self.section.auxiliary_weight * self._shared(auxiliary, labels, counted)
+        if self.consistency is not None and self.section.category_consistent is not None:
+            features = cast(Tensor, output.consistency_features)
+            weight = share * self.section.category_consistent.weight
+            loss = loss + weight * self._averaged(self.consistency, features, labels)
+        return loss
+
+    def _shared(self, logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
+        """Return the cross-entropy times `counted`, the share of this micro-batch in the divisor of the step."""
+        loss: Tensor = self.pixels(logits, labels)
+        return loss * counted.to(loss.dtype)
+
+    def _averaged(self, loss: nn.Module, values: Tensor, labels: Tensor) -> Tensor:
+        """Return `loss` of the micro-batch, or the mean of that of its pictures."""
+        if not self.section.per_picture:
+            return cast(Tensor, loss(values, labels))
+        pairs = zip(values.unsqueeze(1), labels.unsqueeze(1), strict=True)
+        return torch.stack([loss(value, label) for value, label in pairs]).mean()
+
+
+def build_objective(section: LossSection, dataset: SampleDataset, accelerator: Accelerator) -> Objective:
+    """Return the loss that `section` describes, for the classes of the training split `dataset`."""
+    return Objective(
+        section,
+        num_classes=len(dataset.classes),
         ignore_index=dataset.ignore_index,
-        class_weights=class_weights(section, dataset, accelerator),
-        average=section.average,
+        weights=class_weights(section, dataset, accelerator),
     ).to(accelerator.device)
 
 
-def training_loss(
-    network: ccnet.CCNet, output: ccnet.CCNetOutput, labels: Tensor, criterion: ccnet.CrossEntropy, auxiliary: float
-) -> Tensor:
-    """Return the loss of the main head plus `auxiliary` times that of the auxiliary head, a scalar.
+def _ohem(section: LossSection, ohem: OhemSection, ignore_index: int, weights: Tensor | None) -> ccnet.OhemCrossEntropy:
+    return ccnet.OhemCrossEntropy(
+        ohem.threshold,
+        ohem.min_kept,
+        ohem.rule,
+        ignore_index=ignore_index,
+        class_weights=weights,
+        average=section.average if ohem.rule == "mmseg" else None,
+    )
 
-    `labels` (B, H, W) int64; both logits are upsampled to H x W first.
-    """
-    size = (labels.shape[1], labels.shape[2])
-    loss: Tensor = criterion(network.resize_logits(output.logits, size), labels)
-    if output.auxiliary_logits is not None:
-        loss = loss + auxiliary * criterion(network.resize_logits(output.auxiliary_logits, size), labels)
-    return loss
+
+def _consistency(
+    section: CategoryConsistentSection, num_classes: int, ignore_index: int
+) -> ccnet.CategoryConsistentLoss:
+    return ccnet.CategoryConsistentLoss(
+        variance_margin=section.variance_margin,
+        distance_margin=section.distance_margin,
+        num_classes=num_classes,
+        ignore_index=ignore_index,
+    )
 
 
 def class_weights(section: LossSection, dataset: SampleDataset, accelerator: Accelerator) -> Tensor | None:

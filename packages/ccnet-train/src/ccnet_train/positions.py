@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ccnet_train.datasets import Augmentation, Sample, SampleDataset
 from ccnet_train.errors import TrainError
+from ccnet_train.preemption import ignore_signals
 from ccnet_train.randomness import Purpose, generator
 
 
@@ -44,33 +45,52 @@ def index_at(position: int, *, seed: int, samples: int) -> int:
     return int(_order(seed, epoch, samples)[place])
 
 
-def images_per_process(images_per_step: int, processes: int) -> int:
-    """Return the share of one process. Raises TrainError if the shares would not be equal."""
-    if images_per_step % processes == 0:
-        return images_per_step // processes
-    numbers = [number for number in range(1, images_per_step + 1) if images_per_step % number == 0]
+def images_per_process(images_per_step: int, processes: int, accumulation: int = 1) -> int:
+    """Return the pictures of one micro-batch of one process. Raises TrainError if they would not be equally many."""
+    if images_per_step % (processes * accumulation) == 0:
+        return images_per_step // (processes * accumulation)
+    if images_per_step % accumulation:
+        raise TrainError(
+            f"train.images_per_step={images_per_step} cannot be divided into train.accumulation={accumulation} equal "
+            "parts. Change one of them."
+        )
+    whole, parts = images_per_step // accumulation, f", each in {accumulation} parts" if accumulation > 1 else ""
+    numbers = [number for number in range(1, whole + 1) if whole % number == 0]
     raise TrainError(
-        f"train.images_per_step={images_per_step} cannot be shared by {processes} processes. "
+        f"train.images_per_step={images_per_step} cannot be shared by {processes} processes{parts}. "
         f"Numbers of processes that work: {', '.join(map(str, numbers))}; or change train.images_per_step."
     )
 
 
 class PositionBatches(Sampler[list[int]]):
-    """The positions of one process, a list per iteration, from iteration `start` to `stop`."""
+    """The positions of one process, from iteration `start` to `stop`: `accumulation` lists, one after another, of each.
 
-    def __init__(self, *, start: int, stop: int, images_per_step: int, rank: int = 0, processes: int = 1) -> None:
+    The lists of an iteration, over all processes, are its positions.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: int,
+        stop: int,
+        images_per_step: int,
+        rank: int = 0,
+        processes: int = 1,
+        accumulation: int = 1,
+    ) -> None:
         self.iterations = range(start, stop)
         self.images_per_step = images_per_step
-        self.share = images_per_process(images_per_step, processes)
-        self.rank = rank
+        self.share = images_per_process(images_per_step, processes, accumulation)
+        self.parts = range(rank * accumulation, (rank + 1) * accumulation)
 
     def __len__(self) -> int:
-        return len(self.iterations)
+        return len(self.iterations) * len(self.parts)
 
     def __iter__(self) -> Iterator[list[int]]:
         for iteration in self.iterations:
-            first = iteration * self.images_per_step + self.rank * self.share
-            yield list(range(first, first + self.share))
+            for part in self.parts:
+                first = iteration * self.images_per_step + part * self.share
+                yield list(range(first, first + self.share))
 
 
 class PositionDataset(Dataset[Sample]):
@@ -127,11 +147,16 @@ def loader(samples: PositionDataset, batches: PositionBatches, *, workers: int, 
         num_workers=workers,
         collate_fn=_unchanged,
         pin_memory=pin,
+        worker_init_fn=_start_worker,
     )
     for batch in loaded:
         if isinstance(batch, TrainError):
             raise batch
         yield batch
+
+
+def _start_worker(_: int) -> None:
+    ignore_signals()
 
 
 def _unchanged(batch: Any) -> Any:

@@ -2,9 +2,12 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -20,7 +23,24 @@ class Progress:
 
     def restart_clock(self) -> None:
         """Measure pictures per second from now on: after a pause, such as an evaluation."""
-        self._since, self._steps = time.perf_counter(), 0
+        self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
+
+    def waiting(self, batches: Iterable[T]) -> Iterator[T]:
+        """Give `batches`, measuring how long each is waited for."""
+        iterator = iter(batches)
+        while True:
+            since = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - since
+            yield batch
+
+    @property
+    def data_share(self) -> float:
+        """Return the share of the time, from 0 to 1, in which the run waited for data."""
+        return self._waited / (time.perf_counter() - self._since)
 
     def advance(self) -> None:
         """Count one step."""
@@ -30,7 +50,8 @@ class Progress:
     def losses(self, loss: float, lr: float) -> None:
         """Show the numbers of the current step."""
         rate = self._steps * self.images_per_step / (time.perf_counter() - self._since)
-        self.bar.set_postfix_str(f"loss {loss:.4f}, lr {lr:.2e}, {rate:.1f} images/s", refresh=False)
+        numbers = f"loss {loss:.4f}, lr {lr:.2e}, {rate:.1f} images/s, data {self.data_share:.0%}"
+        self.bar.set_postfix_str(numbers, refresh=False)
 
     def say(self, line: str) -> None:
         """Print `line` above the bar."""

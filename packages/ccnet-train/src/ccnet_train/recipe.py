@@ -5,17 +5,18 @@ A recipe is a built-in name or a YAML file. Anything may be overridden by `key=v
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, is_dataclass, replace
-from importlib import resources
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import yaml
 
 from ccnet_core import strict
 from ccnet_core.errors import nearest
+from ccnet_train.built_in import list_recipes as list_recipes
+from ccnet_train.built_in import read_recipe
 from ccnet_train.errors import RecipeError
 from ccnet_train.recipe_text import override, parse
+from ccnet_train.recipe_values import check_values
 
 RECIPE_VERSION = 1
 """The `recipe_version` this trainer reads."""
@@ -23,14 +24,19 @@ RECIPE_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSection:
-    """The network: `name` with random weights, or `weights`, a folder or Hub id, which brings its own architecture.
+    """The network: `name` with random weights, or `weights`, a folder, Hub id or zoo name with its own architecture.
 
-    Where both are given `weights` counts, and :func:`load_recipe` clears `name`.
+    Where both are given `weights` counts, and :func:`load_recipe` clears `name`. `recurrence` and `backbone_weights`, a
+    file with an ImageNet backbone, go with `name`. `freeze` lists modules, such as "backbone.layer1", whose parameters
+    and running statistics stay as they are. `activation_checkpointing` saves memory for about a third more work.
     """
 
     name: str | None = None
     weights: str | None = None
     recurrence: int | None = None
+    backbone_weights: str | None = None
+    freeze: tuple[str, ...] = ()
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +57,39 @@ class DataSection:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSection:
-    """How long to train, and with how many pictures per step over all processes together."""
+    """How long to train, and with how many pictures per step over all processes and `accumulation` parts together.
+
+    `sync_batch_norm` counts where several processes train on GPUs; `freeze_batch_norm` keeps the running statistics of
+    the whole network. `weight_average` is the decay of an exponential moving average, with which the run is evaluated
+    and saved. A loss that is not finite stops the run, or skips the step, `nonfinite_limit` times in a row at most.
+    """
 
     iterations: int
     images_per_step: int
+    accumulation: int = 1
+    channels_last: bool = False
+    compile: bool = False
+    sync_batch_norm: bool = True
+    freeze_batch_norm: bool = False
+    weight_average: float | None = None
+    nonfinite: Literal["stop", "skip"] = "stop"
+    nonfinite_limit: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSection:
-    """The optimiser; `momentum` is read by SGD only."""
+    """The optimiser; `momentum` is read by SGD only.
+
+    `head_lr_multiplier` is for everything but the backbone. `clip_gradient_norm` is the largest norm of all gradients.
+    """
 
     name: Literal["sgd", "adamw"]
     lr: float
     momentum: float = 0.9
     weight_decay: float = 0.0
+    head_lr_multiplier: float = 1.0
+    decay_norm_and_bias: bool = True
+    clip_gradient_norm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +102,42 @@ class ScheduleSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OhemSection:
+    """Only the hard pixels of the main head are learned from; see :class:`ccnet_core.OhemCrossEntropy`."""
+
+    threshold: float | None = 0.7
+    min_kept: int = 100_000
+    rule: Literal["mmseg", "authors"] = "mmseg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryConsistentSection:
+    """`weight` times the category consistent loss, on `channels` channels reduced from the attended features.
+
+    The margins are those of :class:`ccnet_core.CategoryConsistentLoss`.
+    """
+
+    weight: float = 1.0
+    channels: int = 16
+    variance_margin: float = 0.5
+    distance_margin: float = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
 class LossSection:
     """Cross-entropy of the main head plus `auxiliary_weight` times that of the auxiliary head.
 
-    `average` "counted" divides by the pixels with a class, "all" by every pixel, as mmsegmentation does.
+    `average` "counted" divides by the pixels with a class, "all" by every pixel, as mmsegmentation does. `per_picture`
+    computes OHEM and the category consistent loss for each picture, so that they do not depend on how the pictures of a
+    step are shared.
     """
 
     class_weights: tuple[float, ...] | Literal["inverse_sqrt_frequency"] | None = None
     auxiliary_weight: float = 0.4
     average: Literal["counted", "all"] = "counted"
+    ohem: OhemSection | None = None
+    category_consistent: CategoryConsistentSection | None = None
+    per_picture: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +182,19 @@ class Recipe:
     log: LogSection = field(default_factory=LogSection)
 
 
-def list_recipes() -> list[str]:
-    """Return the names of the built-in recipes."""
-    files = resources.files("ccnet_train").joinpath("recipes").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+class RecipeRow(NamedTuple):
+    """What a list of recipes says of one; `dataset` is a name of the data package."""
+
+    name: str
+    dataset: str
+    iterations: int
+    images_per_step: int
+
+
+def recipe_rows() -> list[RecipeRow]:
+    """Return a row for each built-in recipe."""
+    recipes = map(load_recipe, list_recipes())
+    return [RecipeRow(r.name, r.data.name, r.train.iterations, r.train.images_per_step) for r in recipes]
 
 
 def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -153,7 +214,7 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
             f"Write `recipe_version: {RECIPE_VERSION}` and check the keys, or install the ccnet-train it was made for."
         )
     recipe = strict.from_mapping(Recipe, mapping, where=where, error=RecipeError)
-    _check_values(recipe, where)
+    check_values(recipe, where)
     if recipe.model.weights is not None:
         # So that `model.weights=X` suffices on the command line of a recipe that names a model.
         recipe = replace(recipe, model=replace(recipe.model, name=None))
@@ -169,13 +230,12 @@ def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
     built_in = list_recipes()
     path = Path(name_or_path).expanduser()
     if name_or_path in built_in:
-        where = f"recipe {name_or_path}"
-        text = resources.files("ccnet_train").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
+        where, mapping = f"recipe {name_or_path}", read_recipe(name_or_path)
     elif path.is_file():
-        where, text = str(path), _text_of(path)
+        where = str(path)
+        mapping = parse(_text_of(path), where)
     else:
         raise RecipeError(f"No recipe and no YAML file is called {name_or_path!r}.{nearest(name_or_path, built_in)}")
-    mapping = parse(text, where)
     if not isinstance(mapping, dict):
         raise RecipeError(f"{where}: a recipe holds keys and values, got {mapping!r}.")
     return where, mapping
@@ -197,39 +257,3 @@ def _text_keys(section: type, prefix: str = "") -> set[str]:
         elif hint in (str, str | None):
             keys.add(f"{prefix}{name}")
     return keys
-
-
-_SMALLEST = {
-    "data.workers": 0,
-    "train.iterations": 1,
-    "train.images_per_step": 1,
-    "optimiser.lr": 0,
-    "optimiser.momentum": 0,
-    "optimiser.weight_decay": 0,
-    "schedule.power": 0,
-    "schedule.min_lr": 0,
-    "schedule.warmup_iterations": 0,
-    "loss.auxiliary_weight": 0,
-    "evaluate.every": 1,
-    "checkpoint.every": 1,
-    "checkpoint.keep": 1,
-    "log.every": 1,
-}
-
-
-def _check_values(recipe: Recipe, where: str) -> None:
-    for key, smallest in _SMALLEST.items():
-        value = attrgetter(key)(recipe)
-        if value < smallest:
-            raise RecipeError(f"{where}: {key} must be {smallest} or more, got {value}.")
-    if recipe.optimiser.momentum >= 1:
-        raise RecipeError(f"{where}: optimiser.momentum must be below 1, got {recipe.optimiser.momentum}.")
-    weights = recipe.loss.class_weights
-    if isinstance(weights, tuple) and not (all(weight >= 0 for weight in weights) and any(weights)):
-        raise RecipeError(f"{where}: loss.class_weights must be 0 or more and not all 0, got {list(weights)}.")
-    if not 0 <= recipe.seed < 2**32:
-        raise RecipeError(f"{where}: seed must be from 0 to 2**32 - 1, got {recipe.seed}.")
-    if recipe.model.name is None and recipe.model.weights is None:
-        raise RecipeError(f"{where}: give model.name (random weights) or model.weights (a weights folder).")
-    if recipe.model.weights is not None and recipe.model.recurrence is not None:
-        raise RecipeError(f"{where}: model.recurrence goes with model.name; model.weights brings its own.")

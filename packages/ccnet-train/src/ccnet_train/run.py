@@ -2,25 +2,32 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 
 import ccnet_core as ccnet
 from ccnet_train.datasets import SampleDataset, check_data, load_augmentation, load_split
 from ccnet_train.history import History
-from ccnet_train.launch import Accelerator, own_errors
-from ccnet_train.losses import check_class_weights
+from ccnet_train.launch import AcceleratedOptimizer, Accelerator, own_errors
+from ccnet_train.losses import Objective, check_class_weights
+from ccnet_train.network import build_network, train_mode, training_form
 from ccnet_train.optimise import build_optimiser
 from ccnet_train.positions import Batch, PositionBatches, PositionDataset, images_per_process, loader
 from ccnet_train.progress import Progress
-from ccnet_train.randomness import Purpose, seed_torch
 from ccnet_train.recipe import Recipe
 from ccnet_train.run_folder import RunFolder
+from ccnet_train.sharding import choose_units
+from ccnet_train.tally import Tally
+from ccnet_train.weight_average import WeightAverage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a recipe asks for. `samples` are the augmented pictures of `train` by position; `share` is per process."""
+    """What a recipe asks for. `samples` are the augmented pictures of `train` by position.
+
+    `share` are the pictures of a micro-batch of one process.
+    """
 
     recipe: Recipe
     share: int
@@ -32,9 +39,9 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything a step, an evaluation or a checkpoint needs. `model` is what accelerate made of `network`.
+    """Everything a step, an evaluation or a checkpoint needs.
 
-    `replaced` collects the errors of damaged samples since the last logged step.
+    `model` is what accelerate made of `network`, `forward` what a step calls: `model`, or a compiled form of it.
     """
 
     parts: Parts
@@ -43,11 +50,13 @@ class Run:
     accelerator: Accelerator
     network: ccnet.CCNet
     model: torch.nn.Module
-    optimiser: torch.optim.Optimizer
-    criterion: ccnet.CrossEntropy
+    forward: torch.nn.Module
+    optimiser: AcceleratedOptimizer
+    average: WeightAverage | None
+    objective: Objective
     history: History
     progress: Progress
-    replaced: list[str] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def recipe(self) -> Recipe:
@@ -60,7 +69,7 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
 
     Raises TrainError or CCNetError for what would stop the run later.
     """
-    share = images_per_process(recipe.train.images_per_step, processes)
+    share = images_per_process(recipe.train.images_per_step, processes, recipe.train.accumulation)
     check_data(recipe.data)
     train, val = load_split(recipe.data, "train"), load_split(recipe.data, "val")
     augment = load_augmentation(recipe.data, recipe.augment, train)
@@ -74,53 +83,52 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
 
 
 def build_run(
-    parts: Parts, criterion: ccnet.CrossEntropy, folder: RunFolder, accelerator: Accelerator, *, start: int, show: bool
+    parts: Parts, objective: Objective, folder: RunFolder, accelerator: Accelerator, *, start: int, show: bool
 ) -> Run:
     """Return the parts made ready for the step after `start`; `show` is whether this process draws the bar."""
-    recipe, network = parts.recipe, parts.network.train()
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # SyncBatchNorm exists on GPUs only
-        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    model, optimiser = accelerator.prepare(network, build_optimiser(network.parameters(), recipe.optimiser))
+    recipe, train = parts.recipe, parts.recipe.train
+    network = _synchronised(parts.network, recipe, accelerator)
+    train_mode(network, recipe)
+    choose_units(network, accelerator)
+    model, optimiser = accelerator.prepare(network, build_optimiser(network, recipe.optimiser))
+    network = accelerator.unwrap_model(model)
     return Run(
         parts=parts,
         start=start,
         folder=folder,
         accelerator=accelerator,
-        network=accelerator.unwrap_model(model),
+        network=network,
         model=model,
+        forward=training_form(model, recipe),
         optimiser=optimiser,
-        criterion=criterion,
+        average=None if train.weight_average is None else WeightAverage(network, train.weight_average),
+        objective=objective,
         history=History(folder.metrics, until=start, write=accelerator.is_main_process),
-        progress=Progress(
-            start=start,
-            total=recipe.train.iterations,
-            images_per_step=recipe.train.images_per_step,
-            show=show,
-        ),
+        progress=Progress(start=start, total=train.iterations, images_per_step=train.images_per_step, show=show),
     )
 
 
-def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
-    """Return the recipe's network for the classes of `dataset`, its new weights drawn from the recipe's seed."""
-    seed_torch(Purpose.WEIGHTS, recipe.seed)
-    classes, palette = dataset.classes, dataset.palette
-    if recipe.model.weights is not None:
-        return ccnet.CCNet.from_pretrained(recipe.model.weights, classes=classes, palette=palette)
-    return ccnet.CCNet.from_config(
-        str(recipe.model.name), classes=classes, palette=palette, recurrence=recipe.model.recurrence
-    )
+def _synchronised(network: ccnet.CCNet, recipe: Recipe, accelerator: Accelerator) -> ccnet.CCNet:
+    """Return `network`, its batch norms over all processes if there are several, on GPUs: on CPUs there are none."""
+    if not recipe.train.sync_batch_norm or accelerator.num_processes == 1 or accelerator.device.type != "cuda":
+        return network
+    converted: ccnet.CCNet = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    return converted
 
 
-def batches(run: Run) -> Iterator[Batch]:
-    """Give this process's batches, from the step after the start to the last."""
-    recipe, accelerator = run.recipe, run.accelerator
+def batches(run: Run) -> Iterator[list[Batch]]:
+    """Give this process's micro-batches of each step, from the one after the start to the last."""
+    train, accelerator = run.recipe.train, run.accelerator
     positions = PositionBatches(
         start=run.start,
-        stop=recipe.train.iterations,
-        images_per_step=recipe.train.images_per_step,
+        stop=train.iterations,
+        images_per_step=train.images_per_step,
         rank=accelerator.process_index,
         processes=accelerator.num_processes,
+        accumulation=train.accumulation,
     )
     pin = accelerator.device.type == "cuda"
     with own_errors(accelerator):
-        yield from loader(run.parts.samples, positions, workers=recipe.data.workers, pin=pin)
+        loaded = loader(run.parts.samples, positions, workers=run.recipe.data.workers, pin=pin)
+        while step := list(islice(loaded, train.accumulation)):
+            yield step

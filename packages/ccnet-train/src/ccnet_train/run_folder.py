@@ -8,12 +8,27 @@ from typing import Any
 import yaml
 
 from ccnet_core import files, strict
-from ccnet_train import checkpoint
+from ccnet_train import checkpoint, kept_weights
+from ccnet_train.checkpoint import Checkpoint
+from ccnet_train.durable import sync
 from ccnet_train.errors import TrainError
 from ccnet_train.recipe import Recipe, to_yaml
 
-WITHOUT_EFFECT = ("name", "output", "data.root", "data.workers", "evaluate.", "checkpoint.", "log.")
-"""Keys, or sections, that do not change the weights a run ends with, so they may differ when it resumes."""
+WITHOUT_EFFECT = (
+    "name",
+    "output",
+    "model.activation_checkpointing",
+    "data.root",
+    "data.workers",
+    "train.nonfinite",
+    "evaluate.",
+    "checkpoint.",
+    "log.",
+)
+"""How keys begin that do not change the weights a run ends with, so they may differ when it resumes.
+
+A run that reached a checkpoint met no loss that `train.nonfinite` would have treated otherwise.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,14 +74,28 @@ class RunFolder:
 
     def refuse_other_recipe(self, recipe: Recipe) -> None:
         """Raise TrainError if the state in the folder was made by a recipe that trains to another result."""
-        if checkpoint.latest(self.checkpoints) is None:
-            return
-        keys = differing_keys(_read(self.recipe), strict.to_mapping(recipe))
-        if keys:
+        changes = self.changes(recipe)
+        if changes:
             raise TrainError(
-                f"{self.path} holds a run of another recipe: {'; '.join(keys)}. "
-                "Go back to those values, give another output=DIR, or start over with --fresh (deletes that run)."
+                f"{self.path} holds a run of another recipe: {'; '.join(changes)}. Go back to those values, give "
+                "another output=DIR, continue all the same with --allow-change, or start over with --fresh (deletes "
+                "that run)."
             )
+
+    def changes(self, recipe: Recipe) -> list[str]:
+        """Return "key was X, is Y" for what the state in the folder was made with and `recipe` has otherwise."""
+        if checkpoint.latest(self.checkpoints) is None:
+            return []
+        return differing_keys(_read(self.recipe), strict.to_mapping(recipe))
+
+    def refuse_lost_state(self) -> None:
+        """Raise TrainError if there are weights of a run whose checkpoints are gone: starting would replace them."""
+        for weights in (self.best, self.last):
+            if weights.is_dir() and checkpoint.latest(self.checkpoints) is None:
+                raise TrainError(
+                    f"{weights} is there, but no checkpoint in {self.checkpoints}. Give another output=DIR, or start "
+                    "over with --fresh (deletes that run)."
+                )
 
     def refuse_own_weights(self, recipe: Recipe) -> None:
         """Raise TrainError if deleting the run in the folder would delete the weights that `recipe` starts from."""
@@ -91,32 +120,28 @@ class RunFolder:
         except OSError as error:
             raise TrainError(f"output={self.path}: cannot be written ({error}). Give another output=DIR.") from error
 
-    def start(self, recipe: Recipe, *, fresh: bool) -> None:
-        """Make the folder ready for a run: with `fresh` delete the old one, else mend what a kill left."""
+    def start(self, recipe: Recipe, resumed: Checkpoint | None, *, fresh: bool) -> None:
+        """Make the folder ready for a run: with `fresh` delete the old one, else go back to what it is `resumed` from.
+
+        Newer checkpoints are damaged; they are set aside, and the next start removes them.
+        """
         if fresh:
             self._delete_run()
-        self.settle()
-        checkpoint.remove_incomplete(self.checkpoints)
+        self._remove_unfinished()
+        if resumed:
+            for found in checkpoint.checkpoints(self.checkpoints):
+                if found > resumed:
+                    checkpoint.set_aside(found.path)
+            kept_weights.settle(resumed.path, self.path)
         files.write_text(self.recipe, to_yaml(recipe))
+        sync(self.recipe)
 
-    def settle(self) -> None:
-        """Move best/ and last/ that came with the newest checkpoint to their places.
-
-        They are written inside the checkpoint, so that state and weights appear together. A kill at any moment, here
-        too, leaves what a second call mends.
-        """
-        newest = checkpoint.latest(self.checkpoints)
-        for place in (self.last, self.best):
-            aside = _aside(place)
-            staged = newest.path / place.name if newest else None
-            if staged and staged.is_dir():
-                if place.exists():
-                    _remove(aside)
-                    place.replace(aside)
-                staged.replace(place)
-            elif aside.is_dir() and not place.exists():
-                aside.replace(place)  # its successor went with a checkpoint that was removed by hand
-            _remove(aside)
+    def _remove_unfinished(self) -> None:
+        """Remove what a kill left half written or half deleted."""
+        checkpoint.remove_incomplete(self.checkpoints)
+        for path in (self.recipe, self.metrics, self.preview, self.best, self.last):
+            for unfinished in self.path.glob(f".{path.name}-*.tmp"):
+                _remove(unfinished)
 
     @property
     def _folders(self) -> tuple[Path, ...]:
@@ -128,13 +153,8 @@ class RunFolder:
         checkpoint.remove_incomplete(self.checkpoints)
         for found in checkpoint.checkpoints(self.checkpoints):
             checkpoint.remove(found.path)
-        for path in (_aside(self.best), _aside(self.last), *self._folders, self.preview, self.metrics, self.recipe):
+        for path in (*self._folders, self.preview, self.metrics, self.recipe):
             _remove(path)
-
-
-def _aside(place: Path) -> Path:
-    """Return where an old weights folder waits until the new one is in its `place`."""
-    return place.with_name(f".{place.name}-old")
 
 
 def _remove(path: Path) -> None:

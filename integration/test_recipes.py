@@ -1,0 +1,107 @@
+"""Every built-in recipe, checked whole on a few small pictures in the official layout of its dataset."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ccnet_train import list_recipes, load_recipe
+from ccnet_train.dry_run import describe
+from ccnet_train.run import load_parts
+
+SIZE = (24, 48)
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory):
+    """The roots of small datasets by name, each with one picture for training and one for validation."""
+    root = tmp_path_factory.mktemp("data")
+    cityscapes(root / "cityscapes")
+    ade20k(root / "ade20k")
+    voc12aug(root / "voc12aug")
+    camvid(root / "camvid")
+    return {name: root / name for name in ("cityscapes", "ade20k", "voc12aug", "camvid")}
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def picture(path):
+    save(path, np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+
+
+def label(path, *values):
+    stripes = np.zeros(SIZE, np.uint8)
+    for place, value in enumerate(values):
+        stripes[:, place :: len(values)] = value
+    save(path, stripes)
+
+
+def cityscapes(root):
+    for split in ("train", "val"):
+        picture(root / f"leftImg8bit/{split}/ulm/ulm_000000_000019_leftImg8bit.png")
+        label(root / f"gtFine/{split}/ulm/ulm_000000_000019_gtFine_labelIds.png", 7, 8, 26)
+
+
+def ade20k(root):
+    for split, name in (("training", "ADE_train_00000001"), ("validation", "ADE_val_00000001")):
+        picture(root / f"images/{split}/{name}.jpg")
+        label(root / f"annotations/{split}/{name}.png", 0, 1, 150)
+
+
+def voc12aug(root):
+    for part, folder in (("train", "SegmentationClass"), ("aug", "SegmentationClassAug"), ("val", "SegmentationClass")):
+        picture(root / f"JPEGImages/{part}.jpg")
+        label(root / f"{folder}/{part}.png", 0, 20, 255)
+        lists = root / "ImageSets/Segmentation"
+        lists.mkdir(parents=True, exist_ok=True)
+        (lists / f"{part}.txt").write_text(f"{part}\n")
+
+
+def camvid(root):
+    for split, name in (("train", "0001TP_006690"), ("val", "0016E5_07959")):
+        picture(root / f"{split}/{name}.png")
+        label(root / f"{split}annot/{name}.png", 0, 3, 11)
+
+
+def recipe_of(name, trees, tmp_path, *overrides):
+    recipe = load_recipe(name)
+    place = [f"data.root={trees[recipe.data.name]}"] if recipe.data.name in trees else []
+    return load_recipe(name, [f"output={tmp_path / 'run'}", *place, *overrides])
+
+
+# The parquet files of camvid-mini are real ones; test_camvid_mini.py trains on them.
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name != "camvid-mini"])
+def test_every_recipe_survives_a_dry_run(name, trees, tmp_path):
+    recipe = recipe_of(name, trees, tmp_path)
+    network, data, steps, memory = describe(recipe, processes=2).splitlines()
+    assert f"network  {recipe.model.name}, " in network
+    assert f"data     {recipe.data.name}, " in data
+    assert f"steps    {recipe.train.iterations} of {recipe.train.images_per_step} pictures (2 x " in steps
+    assert memory.startswith("memory   about ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in list_recipes() if "4xb" in name and "r50" in name])
+def test_a_published_models_crops_classes_and_upsampling_are_its_own(name, trees, tmp_path):
+    recipe = recipe_of(name, trees, tmp_path)
+    parts = load_parts(recipe, 1)
+    config = parts.network.config
+    assert parts.samples[0]["image"].shape == (3, *config.published.crop)
+    assert config.align_corners == ("769x769" in name)
+    assert config.published is not None, "the dataset's classes are not those of the published model"
+
+
+@pytest.mark.parametrize("name", ["ccnet_r101-d8_authors"])
+def test_ohem_is_the_authors(name, trees, tmp_path):
+    recipe = recipe_of(name, trees, tmp_path)
+    assert recipe.loss.ohem.rule == "authors"
+    assert load_parts(recipe, 1).samples[0]["image"].shape == (3, 769, 769)
+
+
+def test_the_command_prints_the_resolved_recipe_and_the_run(run, trees, tmp_path):
+    done = run("-m", "ccnet_train", "fit", "camvid", f"data.root={trees['camvid']}", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "\nnetwork  ccnet_r18-d8, " in done.stdout
+    assert f"root: {trees['camvid']}" in done.stdout

@@ -1,0 +1,91 @@
+"""The network of a run: where its weights come from, what of it trains, and how it computes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import ccnet_core as ccnet
+from ccnet_core.errors import CCNetError, nearest
+from ccnet_train.datasets import SampleDataset
+from ccnet_train.errors import TrainError
+from ccnet_train.randomness import Purpose, seed_torch
+from ccnet_train.recipe import ModelSection, Recipe
+
+
+def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
+    """Return the recipe's network for the classes of `dataset`, its new weights drawn from the recipe's seed.
+
+    It has features for the category consistent loss when, and only when, the recipe has that loss: without it their
+    convolution would get no gradient. Raises TrainError for weights that cannot be loaded, and for a wrong
+    `model.freeze`.
+    """
+    seed_torch(Purpose.WEIGHTS, recipe.seed)
+    consistent = recipe.loss.category_consistent
+    network = _with_consistency(_load(recipe.model, dataset), None if consistent is None else consistent.channels)
+    for module in _frozen(network, recipe.model.freeze):
+        module.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise TrainError(f"model.freeze={list(recipe.model.freeze)} leaves nothing to train. Freeze fewer modules.")
+    network.checkpoint_activations(recipe.model.activation_checkpointing)
+    if recipe.train.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def train_mode(network: ccnet.CCNet, recipe: Recipe) -> None:
+    """Put `network` into training mode, but for what the recipe freezes: those modules, or every batch norm."""
+    network.train()
+    for module in _frozen(network, recipe.model.freeze):
+        module.eval()
+    if recipe.train.freeze_batch_norm:
+        for module in network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def training_form(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Return what a step calls: `model`, as accelerate prepared it, or with `train.compile` a compiled form of it.
+
+    The compiled form shares the parameters, and `model` stays as it is. So names in checkpoints and weights folders do
+    not change, and evaluation, whose pictures differ in size, is never compiled anew.
+    """
+    return torch.compile(model) if recipe.train.compile else model  # type: ignore[return-value]
+
+
+def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
+    classes, palette, backbone = dataset.classes, dataset.palette, section.backbone_weights
+    try:
+        if section.weights is not None:
+            return ccnet.CCNet.from_pretrained(section.weights, classes=classes, palette=palette)
+        return ccnet.CCNet.from_config(
+            str(section.name),
+            classes=classes,
+            palette=palette,
+            recurrence=section.recurrence,
+            backbone_weights=None if backbone is None else Path(backbone).expanduser(),
+        )
+    except CCNetError as error:
+        raise TrainError(f"model: {error}") from error
+
+
+def _with_consistency(network: ccnet.CCNet, channels: int | None) -> ccnet.CCNet:
+    """Return `network` with `channels` consistency features, new ones where it had another number; None for none."""
+    config = network.config
+    if config.head.consistency_channels == channels:
+        return network
+    head = replace(config.head, consistency_channels=channels)
+    changed = ccnet.CCNet(replace(config, head=head))
+    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("head.consistency.")}
+    changed.load_state_dict(changed.state_dict() | kept)
+    return changed
+
+
+def _frozen(network: ccnet.CCNet, names: tuple[str, ...]) -> list[nn.Module]:
+    modules = dict(network.named_modules())
+    for name in names:
+        if name not in modules:
+            raise TrainError(f"model.freeze: the network has no module {name!r}.{nearest(name, filter(None, modules))}")
+    return [modules[name] for name in names]
