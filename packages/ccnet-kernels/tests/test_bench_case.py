@@ -13,6 +13,14 @@ def test_energies_have_a_variance_near_one():
     assert 0.8 < energies.var() < 1.2
 
 
+@pytest.mark.parametrize("level", ["operator", "block"])
+def test_the_gradient_of_scale_fits_into_float16_on_large_maps(level):
+    small = random_arguments(tiny(level=level, shape=(1, 16, 128, 24, 24)))
+    gradient = forward_backward(plain_attention, small)["scale"].abs()
+    numbers = 8 * 512 * 256 * 256 / (128 * 24 * 24)
+    assert 1 < gradient * numbers < 65504
+
+
 @pytest.mark.parametrize("extent", [(5, 7), (3, 5, 7)])
 def test_channels_last_is_a_layout_and_changes_no_number(extent):
     plain, last = (

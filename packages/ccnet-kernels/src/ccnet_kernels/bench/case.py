@@ -15,6 +15,7 @@ Attend = Callable[..., torch.Tensor]
 Arguments = Mapping[str, torch.Tensor]
 
 RECURRENCE = 2  # as in the paper
+SIZE = 2**-5  # of value and residual: the gradient of scale sums over both, and float16 ends at 65504
 LEVELS = ("operator", "block")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = ("contiguous", "channels_last")
@@ -60,15 +61,15 @@ def random_arguments(case: Case) -> dict[str, torch.Tensor]:
     if case.level == "operator":
         sizes = {"query": inner, "key": inner, "value": channels, "residual": channels}
         deviations = {"query": inner**-0.25, "key": inner**-0.25}
-        maps = {name: random(batch, n, *extent, deviation=deviations.get(name, 1)) for name, n in sizes.items()}
+        maps = {name: random(batch, n, *extent, deviation=deviations.get(name, SIZE)) for name, n in sizes.items()}
         return {**maps, "scale": scale}
-    x = random(batch, channels, *extent)
+    x = random(batch, channels, *extent, deviation=SIZE)
     widths = {"query": inner, "key": inner, "value": channels}
-    deviations = {name: channels**-0.5 * (1 if name == "value" else inner**-0.25) for name in widths}
+    deviations = {name: channels**-0.5 * (1 if name == "value" else inner**-0.25 / SIZE) for name in widths}
     ones = [1] * len(extent)
     weights = {f"{name}_weight": random(n, channels, *ones, deviation=deviations[name]) for name, n in widths.items()}
     # A bias of key would add the same to all energies of a query, so its gradient is 0 and holds nothing to check.
-    biases = {f"{name}_bias": random(widths[name], deviation=0.1) for name in ("query", "value")}
+    biases = {f"{name}_bias": random(widths[name], deviation=SIZE / 8) for name in ("query", "value")}
     return {"x": x, **weights, **biases, "scale": scale}
 
 

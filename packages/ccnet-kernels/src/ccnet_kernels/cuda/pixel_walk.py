@@ -4,7 +4,7 @@ Maps are read as (B, channels, P), P = frames * height * width positions; a pict
 (frame * height + row) * width + column.
 
 A pixel sees its criss-cross in frames + height + width - 2 *steps*: the positions of its row, itself among them, then
-the others of its column, then those of its place in the other frames. So it counts once by construction, without a mask.
+the others of its column, then those of its place in the other frames. So it counts once without a mask.
 
 A block owns a tile of 4 x 8 pixels of one frame, one per *lane*: the four rows share what the row walk reads, the eight
 columns what the column walk reads, and eight neighbours along a row fill one 32-byte sector. Its eight *groups* (warps)

@@ -30,8 +30,9 @@ def _one_line(text: str, signature: Any, *, touches_memory: bool = False) -> tup
     function = ir.FunctionType(returned, [_LLVM[part] for part in signature.args])
 
     def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        # "Side effects" keep it on its side of a barrier.
-        found = builder.call(ir.InlineAsm(function, text, ",".join(constraints), side_effect=touches_memory), values)
+        # "Side effects" keep it on its side of a barrier; "convergent" keeps what a whole warp does together undivided.
+        asm = ir.InlineAsm(function, text, ",".join(constraints), side_effect=touches_memory)
+        found = builder.call(asm, values, attrs=("convergent",) if "aligned" in text else ())
         if len(parts) > 1:
             return context.make_tuple(builder, result, [builder.extract_value(found, i) for i in range(len(parts))])
         return found if parts else context.get_dummy_value()
