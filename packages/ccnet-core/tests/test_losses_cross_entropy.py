@@ -1,5 +1,3 @@
-import functools
-
 import numpy as np
 import pytest
 import torch
@@ -60,13 +58,20 @@ def test_counted_average_is_torchs(batch):
 
 @every_average
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-@pytest.mark.parametrize("criterion", [ccnet.CrossEntropy, functools.partial(ccnet.OhemCrossEntropy, 1.0)])
-def test_the_divisors_of_the_parts_put_a_shared_batch_together(batch, criterion, weights, average):
+def test_parts_divided_by_the_sum_of_their_divisors_add_up_to_the_whole(batch, weights, average):
     logits, labels = batch
-    loss = criterion(class_weights=weights, average=average)
-    parts = [(loss(logits[b : b + 1], labels[b : b + 1]), loss.divisor(labels[b : b + 1])) for b in range(2)]
-    whole = sum(part * divisor for part, divisor in parts) / sum(divisor for _, divisor in parts)
+    loss = ccnet.CrossEntropy(class_weights=weights, average=average)
+    parts = [slice(b, b + 1) for b in range(2)]
+    divisor = sum(loss.divisor(labels[part]) for part in parts)
+    whole = sum(loss(logits[part], labels[part], divisor) for part in parts)
     torch.testing.assert_close(whole, definition(logits, labels, weights, average), rtol=1e-6, atol=0)
+
+
+def test_a_part_keeps_its_type_and_is_zero_where_no_part_counts(batch):
+    logits = batch[0].float()
+    ignored = torch.full(batch[1].shape, 255)
+    part = ccnet.CrossEntropy()(logits, ignored, torch.zeros((), dtype=torch.float64)).detach()
+    assert (part.dtype, float(part)) == (torch.float32, 0)
 
 
 @every_average

@@ -244,6 +244,6 @@ def test_wrong_settings_are_refused(wrong, message):
         ccnet.OhemCrossEntropy(**wrong)
 
 
-def test_the_authors_divisor_is_not_known_before_the_logits():
-    with pytest.raises(ccnet.ConfigError, match="rule 'authors' divides by the hard pixels"):
-        ccnet.OhemCrossEntropy(rule="authors").divisor(torch.zeros(1, 2, 2, dtype=torch.int64))
+def test_a_divisor_for_a_part_of_a_batch_is_refused():
+    with pytest.raises(ccnet.ConfigError, match="leave out divisor"):
+        ccnet.OhemCrossEntropy()(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64), torch.ones(()))

@@ -37,7 +37,7 @@ import ccnet_core as ccnet
 from ccnet_train import datasets, load_recipe
 from ccnet_train.loop import fit
 
-IMAGES, SIZE, TURN, WARM_UP = 4, (128, 160), 10, 2
+IMAGES, SIZE, TURN, WARM_UP = 4, (180, 240), 10, 2  # pictures as in the recipe camvid-mini
 LR, MOMENTUM, DECAY, POWER, AUXILIARY = 0.01, 0.9, 5e-4, 0.9, 0.4
 
 RECIPE = f"""

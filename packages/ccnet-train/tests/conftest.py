@@ -1,6 +1,7 @@
 """The tests bring a dataset provider of their own: `provider/` looks like an installed distribution."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,9 +60,10 @@ def start(tmp_path):
 @pytest.fixture
 def background(tmp_path):
     """Start a command as `start` does, and return its process while it runs; its group is its own."""
+    processes = []
 
     def run(*words, **environment):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*map(str, words)],
             env=_environment(**environment),
             cwd=tmp_path,
@@ -70,8 +72,21 @@ def background(tmp_path):
             text=True,
             start_new_session=True,
         )
+        processes.append(process)
+        return process
 
-    return run
+    yield run
+    for process in processes:  # what a failed test left
+        if process.poll() is None:
+            _kill(process.pid)
+            process.communicate()
+
+
+def _kill(pid):
+    """Kill a process and all that it started: a launcher's processes are groups of their own."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        _kill(int(child))
+    os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture

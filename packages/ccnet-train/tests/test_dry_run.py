@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 
@@ -53,6 +54,17 @@ def test_another_recipe_in_the_output_folder_is_refused(squares):
     fit(squares("train.iterations=1"), quiet=True)
     with pytest.raises(TrainError, match="holds a run of another recipe: seed was"):
         describe(squares("train.iterations=1", "seed=9"))
+
+
+def test_what_a_run_is_allowed_a_dry_run_is_allowed(squares, tmp_path):
+    fit(squares("train.iterations=1"), quiet=True)
+    for allowed in ({"fresh": True}, {"allow_change": True}):
+        assert "network" in describe(squares("train.iterations=1", "seed=9"), **allowed)
+    with pytest.raises(TrainError, match=r"lies in output=.*--fresh"):
+        describe(squares(f"model.weights={tmp_path / 'run' / 'best'}"), fresh=True)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(TrainError, match="but no checkpoint"):
+        describe(squares("train.iterations=1"))
 
 
 def test_a_folder_that_cannot_be_written_is_refused(squares, tmp_path):

@@ -105,6 +105,7 @@ def test_an_override_sets_a_typed_value(squares, override, key, value):
         ("train.weight_average=-0.1", "train.weight_average must be from 0"),
         ("train.compile=yes please", "compile: expected true or false"),
         ("optimiser.head_lr_multiplier=-1", "optimiser.head_lr_multiplier must be 0 or more"),
+        ("schedule.min_lr=0.1", "schedule.min_lr=0.1 is above optimiser.lr=0.001, so the learning rate would rise"),
         ("optimiser.clip_gradient_norm=0", "optimiser.clip_gradient_norm must be above 0, got 0.0; null does not clip"),
         ("loss.ohem.min_keep=7", "unknown key 'min_keep'.*'min_kept'"),
         ("loss.ohem.min_kept=-1", "loss.ohem.min_kept must be 0 or more"),

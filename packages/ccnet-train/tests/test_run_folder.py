@@ -35,7 +35,8 @@ RESUMED = "step-000005"
 
 def start(folder, recipe, *, fresh=False):
     path = folder.checkpoints / RESUMED
-    folder.start(recipe, Checkpoint(5, path) if path.is_dir() and not fresh else None, fresh=fresh)
+    folder.start(Checkpoint(5, path) if path.is_dir() and not fresh else None, fresh=fresh)
+    folder.write_recipe(recipe)
 
 
 def names(folder):

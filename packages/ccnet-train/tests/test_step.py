@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -157,6 +158,14 @@ def test_a_gradient_that_is_not_finite_where_it_is_clipped_stops_the_run(squares
     monkeypatch.setattr(Objective, "forward", steep)
     with pytest.raises(TrainError, match=r"step 1: the loss is 0.0, the norm of its gradient nan"):
         fit(squares("optimiser.clip_gradient_norm=1", "checkpoint.every=1"), quiet=True)
+
+
+def test_a_norm_that_is_not_finite_is_no_number_of_the_history(squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(Objective, "forward", steep)
+    monkeypatch.setattr("ccnet_train.step._usable", lambda run, norm: True)  # as with a loss scaler
+    with pytest.raises(TrainError, match="weights are not finite"):
+        fit(squares("optimiser.clip_gradient_norm=1", "checkpoint.every=1"), quiet=True)
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text()).keys() == {"step", "loss", "lr"}
 
 
 def test_weights_that_are_not_finite_are_never_saved(squares, tmp_path, monkeypatch):

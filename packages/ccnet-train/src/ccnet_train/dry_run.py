@@ -12,13 +12,14 @@ from ccnet_train.run import Parts, load_parts
 from ccnet_train.run_folder import RunFolder
 
 
-def describe(recipe: Recipe, *, processes: int = 1) -> str:
+def describe(recipe: Recipe, *, processes: int = 1, fresh: bool = False, allow_change: bool = False) -> str:
     """Load data and network as a run would, leave nothing behind, and return what would run, line by line.
 
-    Raises TrainError or CCNetError where a run would, also if nothing could be written to the output folder.
+    `fresh` and `allow_change` are those of :func:`ccnet_train.fit`. Raises TrainError or CCNetError where a run would,
+    also if nothing could be written to the output folder.
     """
     folder = RunFolder(Path(recipe.output).expanduser())
-    folder.refuse_other_recipe(recipe)
+    folder.refuse_unfit(recipe, fresh=fresh, allow_change=allow_change)
     parts = load_parts(recipe, processes)
     try_folder(folder)
     return "\n".join((_network(parts), _data(parts), _steps(parts, processes), _memory(parts)))

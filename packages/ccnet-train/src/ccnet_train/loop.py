@@ -1,5 +1,6 @@
 """The training loop: dataset -> batch -> model -> losses -> step -> checkpoint -> weights folder."""
 
+import math
 import signal
 from collections.abc import Sequence
 from contextlib import closing
@@ -51,7 +52,10 @@ def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_chang
         in_plain_words(folder.path, accelerator.num_processes),
     ):
         show = accelerator.is_main_process and not quiet
-        resumed = None if fresh else _resumed(folder, recipe, accelerator, allow_change=allow_change, show=show)
+        folder.refuse_unfit(recipe, fresh=fresh, allow_change=allow_change)
+        for change in folder.changes(recipe) if allow_change and show else ():
+            print(f"--allow-change: {change}")
+        resumed = None if fresh else _resumed(folder, accelerator, show=show)
         if resumed is None or resumed.step < recipe.train.iterations:
             run = _open(recipe, folder, accelerator, fresh=fresh, resumed=resumed, show=show)
             stopped_by = _train(run, resumed)
@@ -65,15 +69,8 @@ def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_chang
     return result
 
 
-def _resumed(
-    folder: RunFolder, recipe: Recipe, accelerator: Accelerator, *, allow_change: bool, show: bool
-) -> Checkpoint | None:
+def _resumed(folder: RunFolder, accelerator: Accelerator, *, show: bool) -> Checkpoint | None:
     """Return the checkpoint to go on from, the same in all processes, None without one."""
-    if not allow_change:
-        folder.refuse_other_recipe(recipe)
-    for change in folder.changes(recipe) if allow_change and show else ():
-        print(f"--allow-change: {change}")
-    folder.refuse_lost_state()
     found, faults = checkpoint.latest_sound(folder.checkpoints) if accelerator.is_main_process else (None, [])
     if show and found:
         for fault in faults:
@@ -98,14 +95,12 @@ def _open(
     show: bool,
 ) -> Run:
     """Check everything that can be checked, then make the folder ready and return the run."""
-    if fresh:
-        folder.refuse_own_weights(recipe)
     parts = load_parts(recipe, accelerator.num_processes)
     if accelerator.is_main_process:
         folder.refuse_unwritable()
     objective = build_objective(recipe.loss, parts.train, accelerator)
     if accelerator.is_main_process:
-        folder.start(recipe, resumed, fresh=fresh)
+        folder.start(resumed, fresh=fresh)
     accelerator.wait_for_everyone()
     return build_run(parts, objective, folder, accelerator, start=resumed.step if resumed else 0, show=show)
 
@@ -118,6 +113,8 @@ def _train(run: Run, resumed: Checkpoint | None) -> signal.Signals | None:
             f"{folder.path}: steps {start + 1} to {recipe.train.iterations}, processes: {accelerator.num_processes}, "
             f"device: {accelerator.device.type}, precision: {accelerator.mixed_precision}"
         )
+        if accelerator.is_main_process:
+            folder.write_recipe(recipe)
         if resumed:
             load(run, resumed)
         # Events that lie after the checkpoint are dropped, as in metrics.jsonl.
@@ -151,7 +148,8 @@ def _due(step: int, every: int, recipe: Recipe) -> bool:
 def _log(run: Run, step: int, outcome: Outcome) -> None:
     values = {"loss": outcome.loss} if outcome.taken else {}
     values["lr"] = lr_at(run.recipe, step - 1)
-    if outcome.taken and outcome.gradient_norm is not None:
+    # Where float16's loss scaler left the step out, the norm is infinite, which JSON has no word for.
+    if outcome.gradient_norm is not None and math.isfinite(outcome.gradient_norm):
         values["gradient_norm"] = outcome.gradient_norm
     first = f", among them: {run.tally.replaced[0]}" if run.tally.replaced else ""
     counts = run.tally.counts(all_replaced(run))

@@ -50,25 +50,20 @@ class Objective(nn.Module):
         of its pictures that is here.
         """
         size = (labels.shape[1], labels.shape[2])
-        counted = (self.divisors(labels) / torch.where(divisors > 0, divisors, 1))[0]
         logits = network.resize_logits(output.logits, size)
+        loss: Tensor
         if self.hard_pixels is None:
-            loss = self._shared(logits, labels, counted)
+            loss = self.pixels(logits, labels, divisors[0])
         else:
             loss = share * self._averaged(self.hard_pixels, logits, labels)
         if output.auxiliary_logits is not None:
             auxiliary = network.resize_logits(output.auxiliary_logits, size)
-            loss = loss + self.section.auxiliary_weight * self._shared(auxiliary, labels, counted)
+            loss = loss + self.section.auxiliary_weight * self.pixels(auxiliary, labels, divisors[0])
         if self.consistency is not None and self.section.category_consistent is not None:
             features = cast(Tensor, output.consistency_features)
             weight = share * self.section.category_consistent.weight
             loss = loss + weight * self._averaged(self.consistency, features, labels)
         return loss
-
-    def _shared(self, logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
-        """Return the cross-entropy times `counted`, the share of this micro-batch in the divisor of the step."""
-        loss: Tensor = self.pixels(logits, labels)
-        return loss * counted.to(loss.dtype)
 
     def _averaged(self, loss: nn.Module, values: Tensor, labels: Tensor) -> Tensor:
         """Return `loss` of the micro-batch, or the mean of that of its pictures."""

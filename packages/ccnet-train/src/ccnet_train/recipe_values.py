@@ -41,6 +41,11 @@ def check_values(recipe: "Recipe", where: str) -> None:
             raise RecipeError(f"{where}: {key} must be {smallest} or more, got {value}.")
     if not 0 <= recipe.seed < 2**32:
         raise RecipeError(f"{where}: seed must be from 0 to 2**32 - 1, got {recipe.seed}.")
+    if recipe.schedule.min_lr > recipe.optimiser.lr:
+        raise RecipeError(
+            f"{where}: schedule.min_lr={recipe.schedule.min_lr} is above optimiser.lr={recipe.optimiser.lr}, so the "
+            "learning rate would rise. Lower it."
+        )
     momentum, clip = recipe.optimiser.momentum, recipe.optimiser.clip_gradient_norm
     if momentum >= 1:
         raise RecipeError(f"{where}: optimiser.momentum must be below 1, got {momentum}.")

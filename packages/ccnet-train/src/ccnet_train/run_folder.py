@@ -72,6 +72,15 @@ class RunFolder:
         """TensorBoard events."""
         return self.path / "tensorboard"
 
+    def refuse_unfit(self, recipe: Recipe, *, fresh: bool, allow_change: bool) -> None:
+        """Raise TrainError if what the folder holds does not go with `recipe` and how it is to start."""
+        if fresh:
+            self.refuse_own_weights(recipe)
+            return
+        if not allow_change:
+            self.refuse_other_recipe(recipe)
+        self.refuse_lost_state()
+
     def refuse_other_recipe(self, recipe: Recipe) -> None:
         """Raise TrainError if the state in the folder was made by a recipe that trains to another result."""
         changes = self.changes(recipe)
@@ -120,7 +129,7 @@ class RunFolder:
         except OSError as error:
             raise TrainError(f"output={self.path}: cannot be written ({error}). Give another output=DIR.") from error
 
-    def start(self, recipe: Recipe, resumed: Checkpoint | None, *, fresh: bool) -> None:
+    def start(self, resumed: Checkpoint | None, *, fresh: bool) -> None:
         """Make the folder ready for a run: with `fresh` delete the old one, else go back to what it is `resumed` from.
 
         Newer checkpoints are damaged; they are set aside, and the next start removes them.
@@ -133,6 +142,9 @@ class RunFolder:
                 if found > resumed:
                     checkpoint.set_aside(found.path)
             kept_weights.settle(resumed.path, self.path)
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Say what the run is. Comes after its state was loaded: a recipe that this does not fit changes nothing."""
         files.write_text(self.recipe, to_yaml(recipe))
         sync(self.recipe)
 

@@ -43,17 +43,21 @@ class CrossEntropy(nn.Module):
         self.ignore_index = ignore_index
         self.average = average
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """`logits` (B, K, H, W), `labels` (B, H, W) of any integer type -> scalar, float32 (float64 for float64)."""
+    def forward(self, logits: Tensor, labels: Tensor, divisor: Tensor | None = None) -> Tensor:
+        """`logits` (B, K, H, W), `labels` (B, H, W) of any integer type -> scalar, float32 (float64 for float64).
+
+        `divisor`, a scalar, stands in for that of these labels where they are a part of a shared batch: the losses of
+        the parts, each divided by the sum of the parts' :meth:`divisor`, add up to that of the whole.
+        """
         log_probabilities, labels = self._prepared(logits, labels)
-        return self._averaged(self._losses(log_probabilities, labels), self._weights(labels))
+        losses = self._losses(log_probabilities, labels)
+        if divisor is None:
+            return self._averaged(losses, self._weights(labels))
+        weighted = losses if self.class_weights is None else losses * self._weights(labels)
+        return _quotient(weighted.sum(), divisor)
 
     def divisor(self, labels: Tensor) -> Tensor:
-        """Return what the sum over `labels` (B, H, W), of any integer type, is divided by: a scalar, float32, or 0.
-
-        For a batch that is shared: the loss of the whole is the sum of each part's loss times the part's divisor, over
-        the sum of the divisors.
-        """
+        """Return what the sum over `labels` (B, H, W), of any integer type, is divided by: a scalar, float32, or 0."""
         require_integers(labels)
         if self.average == "all":
             return torch.tensor(float(labels.numel()), device=labels.device)
@@ -97,8 +101,11 @@ class CrossEntropy(nn.Module):
         total = (losses * weights).sum()
         if self.average == "all":
             return total / max(weights.numel(), 1)
-        divisor = weights.sum()
-        return total / torch.where(divisor > 0, divisor, 1)
+        return _quotient(total, weights.sum())
+
+
+def _quotient(total: Tensor, divisor: Tensor) -> Tensor:
+    return total / torch.where(divisor > 0, divisor, 1).to(total.dtype)
 
 
 def require_integers(labels: Tensor) -> None:

@@ -66,8 +66,12 @@ class OhemCrossEntropy(CrossEntropy):
         self.min_kept = min_kept
         self.rule = rule
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """`logits` (B, K, H, W), `labels` (B, H, W) of any integer type -> scalar, float32 (float64 for float64)."""
+    def forward(self, logits: Tensor, labels: Tensor, divisor: Tensor | None = None) -> Tensor:
+        """`logits` (B, K, H, W), `labels` (B, H, W) of any integer type -> scalar, float32 (float64 for float64).
+
+        Which pixels are hard depends on the whole batch, so there is no `divisor` for a part: ConfigError.
+        """
+        require(divisor is None, "the hard pixels of a part are not those of the whole batch; leave out divisor")
         log_probabilities, labels = self._prepared(logits, labels)
         losses, weights = self._losses(log_probabilities, labels), self._weights(labels)
         if self.rule == "authors":
@@ -77,11 +81,6 @@ class OhemCrossEntropy(CrossEntropy):
             return self._averaged(losses * self._largest(losses.detach() * weights, labels), weights)
         limit = self._mmseg_limit(_probabilities(losses), labels, self.threshold)
         return self._averaged(losses * (_probabilities(losses) < limit), weights)
-
-    def divisor(self, labels: Tensor) -> Tensor:
-        """As for :class:`CrossEntropy`, by rule "mmseg". Raises ConfigError by "authors": the logits decide there."""
-        require(self.rule == "mmseg", "rule 'authors' divides by the hard pixels, which the labels alone do not tell")
-        return super().divisor(labels)
 
     def _mmseg_limit(self, probabilities: Tensor, labels: Tensor, threshold: float) -> Tensor:
         """Return the probability (1,) below which a pixel is hard."""

@@ -16,7 +16,7 @@ def build(name: str, capability: tuple[int, int]) -> Binary:
     try:
         code = _assemble(ptx_of(name, capability), capability)
     except Exception as error:
-        remedy = "The extras cu13 and cu12 of ccnet-kernels bring the compilers."
+        remedy = "The extras cu13 and cu12 of ccnet-kernels bring the compilers; a newer device takes newer ones."
         raise KernelError(
             f"{name} cannot be compiled for sm_{capability[0]}{capability[1]}: {error}. {remedy}"
         ) from error

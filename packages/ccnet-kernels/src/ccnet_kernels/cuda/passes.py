@@ -189,7 +189,7 @@ def _lines_backward(
     launch.run(f"channel_dot_{form}", dots, (gradient, attended, delta, channels, positions))
     for turn, (length, step) in enumerate(_axes(value)):
         tiles = blocks_of_lines(positions, length)
-        place = narrow, channels, length, step, int(turn == 0), int(scaled)
+        place = narrow, channels, length, step, turn == 0, scaled
         blocks = tiles * in_pieces(channels, LINE_CHANNELS)
         launch.run(f"weighted_sum_{form}", blocks, (key, query, gradient, log_sums, scale, value_gradient, *place))
         blocks = tiles * in_pieces(narrow, LINE_SLICE)

@@ -22,11 +22,6 @@ SHARE = 4  # steps that one thread takes per round, so that its own pixel is loa
 STEPS = GROUPS * SHARE  # steps of a block per round
 
 
-def tiles_of(frames, height, width):
-    """Return the number of tiles that cover the maps of one image."""
-    return frames * -(-height // TILE_HEIGHT) * -(-width // TILE_WIDTH)
-
-
 # Inlined in Numba's own form: a called device function would ask the driver which device it is compiled for.
 @cuda.jit(device=True, inline="always")
 def place_of_block(block, frames, height, width, channels, chunk_width):
