@@ -77,46 +77,6 @@ def test_a_float32_residual_beside_half_precision_is_added_in_float32():
     assert not wrong(errors_of(ops.attend, arguments), 1.0, torch.bfloat16)
 
 
-def wider(tensor):
-    """Return a view of the same numbers, every other one of a larger tensor that begins elsewhere."""
-    larger = tensor.new_full((*tensor.shape[:-1], 2 * tensor.shape[-1] + 1), 7.0)
-    larger[..., 1::2] = tensor
-    return larger[..., 1::2]
-
-
-def shifted(tensor):
-    """Return a view of the same numbers, with channels inside, that begins 2 or 4 bytes behind an aligned address."""
-    larger = tensor.new_full((tensor.numel() + 1,), 7.0)
-    view = larger[1:].view(*tensor.shape[:1], *tensor.shape[2:], tensor.shape[1]).movedim(-1, 1)
-    return view.copy_(tensor)
-
-
-LAYOUTS = {
-    "channels_last": lambda tensor: tensor.contiguous(memory_format=torch.channels_last),
-    "transposed": lambda tensor: tensor.mT.contiguous().mT,
-    "wider": wider,
-    "shifted": shifted,
-    "expanded": lambda tensor: tensor[:1].expand_as(tensor),
-}
-
-
-@every_dtype
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_another_memory_layout_gives_the_same_bits(layout, dtype):
-    given = inputs((2, 8, 16, 3, 5), 1.0, dtype=dtype)
-    maps = {name: tensor.detach() for name, tensor in given.items() if name != "scale"}
-    views = {name: LAYOUTS[layout](tensor) for name, tensor in maps.items()}
-    contiguous = {name: view.contiguous() for name, view in views.items()}
-
-    def found(tensors):
-        return results(
-            ops.attend, {name: t.requires_grad_() for name, t in {**tensors, "scale": given["scale"]}.items()}
-        )
-
-    expected, actual = found(contiguous), found(views)
-    assert all(torch.equal(actual[name], expected[name]) for name in expected)
-
-
 NUMBERS_THAT_SPREAD = [
     (name, number) for name in ("query", "key", "value", "residual") for number in (torch.nan, torch.inf, -torch.inf)
 ]

@@ -343,8 +343,8 @@ LINE_FAULTS = {
     ),
     "the energy gradient forgets the last slice of values": (
         "line_gradients",
-        "((value_channels + SLICE - 1) >> 6)",
-        "(value_channels >> 6)",
+        "uint32(value_channels + SLICE - 1) // uint32(SLICE) + 1",
+        "uint32(value_channels) // uint32(SLICE) + 1",
         SMALL,
         NUMBERS,
     ),

@@ -115,12 +115,20 @@ def test_under_autocast_the_result_is_like_the_residual(residual_dtype, dtype):
     assert_right(attend, given, TOLERANCES[dtype])
 
 
+def shifted(tensor):
+    """Return a view of the same numbers, with channels inside, that begins 2 or 4 bytes behind an aligned address."""
+    larger = tensor.new_full((tensor.numel() + 1,), 7.0)
+    view = larger[1:].view(*tensor.shape[:1], *tensor.shape[2:], tensor.shape[1]).movedim(-1, 1)
+    return view.copy_(tensor)
+
+
 LAYOUTS = {
     "contiguous": lambda maps: maps.contiguous(),
     "channels last": lambda maps: maps.movedim(1, -1).contiguous().movedim(-1, 1),
     "transposed": lambda maps: maps.mT.contiguous().mT,
     "every second column": lambda maps: maps.repeat_interleave(2, -1)[..., ::2],
     "expanded": lambda maps: maps[:1].expand_as(maps),
+    "shifted": shifted,
     "at an odd address": lambda maps: torch.cat([maps.new_zeros(1), maps.flatten()])[1:].view_as(maps),
 }
 

@@ -74,6 +74,8 @@ def why_not(
     """Return what `why_unsupported` returns for a spec of these parts; `shape` is (B, D, C, H, W)."""
     if device_type != "cuda":
         return f"needs a CUDA device; this tensor is on {device_type}"
+    if torch.version.hip:
+        return "needs NVIDIA's CUDA; this torch is built for ROCm"
     name = str(dtype).removeprefix("torch.")
     needed = CAPABILITIES.get(dtype)
     if needed is None:

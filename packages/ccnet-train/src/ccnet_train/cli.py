@@ -83,9 +83,7 @@ def _fit(options: argparse.Namespace) -> None:
         processes = launched_processes(os.environ)
         refuse_lost_processes(os.environ, processes)
         if _is_main_process():  # alone: two at once would disturb each other's try of the output folder
-            description = describe(
-                recipe, processes=processes, fresh=options.fresh, allow_change=options.allow_change
-            )
+            description = describe(recipe, processes=processes, fresh=options.fresh, allow_change=options.allow_change)
             print(to_yaml(recipe))
             print(description)
         return

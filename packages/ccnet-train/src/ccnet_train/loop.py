@@ -113,10 +113,10 @@ def _train(run: Run, resumed: Checkpoint | None) -> signal.Signals | None:
             f"{folder.path}: steps {start + 1} to {recipe.train.iterations}, processes: {accelerator.num_processes}, "
             f"device: {accelerator.device.type}, precision: {accelerator.mixed_precision}"
         )
-        if accelerator.is_main_process:
-            folder.write_recipe(recipe)
         if resumed:
             load(run, resumed)
+        if accelerator.is_main_process:
+            folder.write_recipe(recipe)
         # Events that lie after the checkpoint are dropped, as in metrics.jsonl.
         accelerator.init_trackers(folder.events.name, init_kwargs={"tensorboard": {"purge_step": start + 1}})
         for step, micro_batches in enumerate(run.progress.waiting(batches(run)), start + 1):

@@ -11,7 +11,7 @@ map, o for the attended map itself, s for scale and delta(i) = g(i) . o(i). With
 p(i, j) is computed anew from the log-sum-exp of i. `weighted_sum_kernel` and its like make kernels for a number format.
 """
 
-from numba import cuda, float32, int32, int64, uint16
+from numba import cuda, float32, int32, int64, uint16, uint32
 
 from ccnet_kernels.cuda import ptx
 from ccnet_kernels.cuda.constants import LOG2_E
@@ -202,8 +202,8 @@ def energy_gradient_kernel(number, transposed):
         start = start_of_line(line, length, step)
         upper = int32(row + (cuda.threadIdx.x >> 5) * 16 + (lane >> 2))
         column = int32((lane & 3) * 2)
-        slices = int32((channels + SLICE - 1) >> 6)
-        stages = int32(slices + ((value_channels + SLICE - 1) >> 6) + 1)
+        slices = int32(uint32(channels + SLICE - 1) // uint32(SLICE))
+        stages = int32(slices + uint32(value_channels + SLICE - 1) // uint32(SLICE) + 1)
 
         clear(totals, SLOPE_TOTALS)
         copy_tile(lefts, 0, ROWS, SLICE, here, start, row, length, step, 0, channels)
