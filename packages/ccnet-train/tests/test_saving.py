@@ -46,6 +46,14 @@ def test_a_run_goes_on_where_a_part_of_the_state_is_new(squares, change):
     assert [line["step"] for line in result.history if "loss" in line] == [1, 2, 3, 4]
 
 
+def test_an_average_that_is_switched_on_begins_with_the_weights_of_that_step(squares):
+    before = state_of(fit(squares("train.iterations=2"), quiet=True))["network"]
+    state = state_of(fit(squares("train.iterations=3", "train.weight_average=0.9"), allow_change=True, quiet=True))
+    for name, value in state["average"]["average"].items():
+        expected = 0.1 * before[name] + 0.9 * state["network"][name]  # the first update: (1 + 0) / (10 + 0)
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-6, msg=name)
+
+
 def test_the_history_is_on_the_disk_before_the_checkpoint_that_continues_it(squares, monkeypatch):
     order = []
     for place in ("ccnet_train.saving.sync", "ccnet_train.manifest.write"):

@@ -46,6 +46,8 @@ def load(run: Run, found: checkpoint.Checkpoint) -> None:
     """Go on from the checkpoint `found`. Raises TrainError if it does not fit the recipe."""
     state = checkpoint.read_state(found)
     restore(state, run.network, run.optimiser.optimizer, scaler=run.accelerator.scaler, average=run.average)
+    if run.average and "average" not in state:
+        run.average.start()  # switched on by --allow-change
     run.tally.load_state_dict(state["tally"])
 
 

@@ -22,8 +22,12 @@ class WeightAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = network
         self.decay = decay
+        self.start()
+
+    def start(self) -> None:
+        """Begin with the parameters as they are now."""
         self.updates = 0
-        self.average = {name: value.detach().float().clone() for name, value in network.named_parameters()}
+        self.average = {name: value.detach().float().clone() for name, value in self.network.named_parameters()}
 
     @torch.no_grad()
     def update(self) -> None:

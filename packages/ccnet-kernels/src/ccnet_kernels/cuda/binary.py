@@ -95,9 +95,10 @@ def _write(path: Path, binary: Binary) -> None:
     content = json.dumps(facts).encode() + b"\n" + binary.code
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        Path(file.name).replace(path)  # so that no process reads half a file
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            whole = Path(folder) / path.name
+            whole.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            whole.replace(path)  # so that no process reads half a file
     except OSError as error:
         _warn_of(path.parent, error)
 
