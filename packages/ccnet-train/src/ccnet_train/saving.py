@@ -10,7 +10,7 @@ from ccnet_train.durable import sync
 from ccnet_train.errors import TrainError
 from ccnet_train.evaluate import evaluate
 from ccnet_train.launch import share_buffers, sum_over_processes
-from ccnet_train.report import write_preview
+from ccnet_train.preview import write_preview
 from ccnet_train.run import Run
 from ccnet_train.sharding import local, whole
 from ccnet_train.state import collect, restore

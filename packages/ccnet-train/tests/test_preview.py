@@ -3,7 +3,7 @@ from PIL import Image
 
 import ccnet_core as ccnet
 from ccnet_train.datasets import load_split
-from ccnet_train.report import write_preview
+from ccnet_train.preview import write_preview
 
 
 def test_the_preview_has_a_row_of_three_per_picture(squares, tmp_path):
