@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ccnet_core as ccnet
+from ccnet_core.cli import main
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
@@ -98,6 +101,55 @@ def save(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[object], P
 def picture() -> np.ndarray:
     """A uint8 (H, W, 3) picture of an odd size."""
     return np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run the command `ccnet` in this process."""
+    monkeypatch.delenv("CCNET_ATTENTION", raising=False)
+
+    def run_command(*arguments: object) -> Done:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit_:  # argparse leaves this way
+            code = exit_.code
+        return Done(code, *capsys.readouterr())
+
+    return run_command
+
+
+@pytest.fixture
+def weights(tiny: ccnet.CCNet, tmp_path: Path) -> Path:
+    """The weights folder of `tiny`."""
+    tiny.save_pretrained(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def photo(picture: np.ndarray, tmp_path: Path) -> Path:
+    """A file that holds `picture`."""
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def pixels() -> Callable[[Path], np.ndarray]:
+    """Read the pixels of a file as they are stored."""
+
+    def read(path: Path) -> np.ndarray:
+        with Image.open(path) as image:
+            return np.asarray(image)
+
+    return read
 
 
 @pytest.fixture

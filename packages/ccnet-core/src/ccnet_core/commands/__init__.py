@@ -1,0 +1,4 @@
+"""The commands of `ccnet`, a file each: `add(commands)` adds its parser, whose `run` carries it out.
+
+A command imports at its top only what `import ccnet_core` has loaded anyway.
+"""
