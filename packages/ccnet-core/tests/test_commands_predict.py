@@ -7,6 +7,7 @@ import torch
 import ccnet_core as ccnet
 from ccnet_core import render
 from ccnet_core.commands import predict as command
+from ccnet_core.config import TTA_SCALES
 
 WINDOWS = {"mode": "slide", "crop": (16, 24), "stride": (11, 16)}
 
@@ -31,7 +32,7 @@ def test_predict_averages_views_on_request(run, tiny, weights, photo, picture, p
     [
         (["--mode", "slide", "--crop", "16,24", "--stride", "11,16"], WINDOWS),
         (["--mode", "slide", "--crop", "16,24", "--stride", "11,16", "--resize", "plan"], WINDOWS | {"resize": "plan"}),
-        (["--resize", "plan", "--tta"], {"resize": "plan", "scales": command.TTA_SCALES, "flip": True}),
+        (["--resize", "plan", "--tta"], {"resize": "plan", "scales": TTA_SCALES, "flip": True}),
         (["--device", "cpu"], {}),
     ],
 )

@@ -8,9 +8,11 @@ from ccnet_core.config import (
     BackboneConfig,
     CCNetConfig,
     HeadConfig,
+    InferencePlan,
     PixelStatistics,
     default_palette,
 )
+from ccnet_core.errors import ConfigError
 from ccnet_core.zoo import load_config
 
 
@@ -101,3 +103,16 @@ def test_configuration_is_frozen():
     config = load_config("ccnet_tiny")
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.name = "other"
+
+
+def test_options_replace_what_a_plan_says():
+    plan = InferencePlan(mode="slide", crop=(8, 8), stride=(4, 4), scales=(2.0,), flip=True, base_scale=(9, 7))
+    assert plan.with_options() == dataclasses.replace(plan, scales=(1.0,), flip=False)
+    assert plan.with_options(mode="whole", resize="plan") == InferencePlan(
+        mode="whole", crop=(8, 8), stride=(4, 4), base_scale=(9, 7), resize="plan"
+    )
+    assert plan.with_options(crop=(6, 6), scales=(1.0, 2.0), flip=True) == dataclasses.replace(
+        plan, crop=(6, 6), scales=(1.0, 2.0)
+    )
+    with pytest.raises(ConfigError, match="crop and stride belong to mode='slide'"):
+        plan.with_options(mode="whole", crop=(6, 6))

@@ -136,6 +136,10 @@ class AuxiliaryHeadConfig:
         require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
 
 
+TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""The scales of the published multi-scale figures, each with its mirror image."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class InferencePlan:
     """How a picture becomes labels; the same object in config.json, `predict`, command line and evaluation.
@@ -177,6 +181,26 @@ class InferencePlan:
                 self.base_scale,
                 "resize='plan' needs base_scale=(long edge, short edge), and this plan has none. Leave resize out",
             )
+
+    def with_options(
+        self,
+        *,
+        mode: Literal["whole", "slide"] | None = None,
+        crop: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+        scales: tuple[float, ...] = (1.0,),
+        flip: bool = False,
+        resize: Literal["plan"] | None = None,
+    ) -> "InferencePlan":
+        """Return this plan with what is given instead: `mode`, `crop` and `stride` default to its own.
+
+        The others default to one view of the picture at its own size. Raises ConfigError for what does not fit.
+        """
+        chosen = {"mode": mode, "crop": crop, "stride": stride}
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        plan = dataclasses.replace(self, **chosen, scales=scales, flip=flip, resize=resize)  # type: ignore[arg-type]
+        require(plan.mode == "slide" or not (crop or stride), "crop and stride belong to mode='slide'")
+        return plan
 
 
 @dataclass(frozen=True, kw_only=True)

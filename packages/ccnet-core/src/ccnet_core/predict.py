@@ -3,7 +3,6 @@
 Shape letters: K classes, H and W size of the picture, h and w size of a view of it (resized, mirrored).
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +65,9 @@ def predict(
     cannot serve.
     """
     if plan is None:
-        plan = _plan_of_options(model.config.inference, mode, crop, stride, scales, flip, resize)
+        plan = model.config.inference.with_options(
+            mode=mode, crop=crop, stride=stride, scales=scales, flip=flip, resize=resize
+        )
     elif (mode, crop, stride, scales, flip, resize) != (None, None, None, (1.0,), False, None):
         raise ConfigError("predict: give either a plan or single options, not both.")
     require(isinstance(plan, InferencePlan), f"predict: plan must be a ccnet_core.InferencePlan, got {plan!r}")
@@ -74,23 +75,6 @@ def predict(
     with evaluating(model):
         labels, kept = _walk(_views(model, pictures, plan), keep_scores=scores)
     return Prediction(labels=labels[0].numpy(), scores=None if kept is None else kept[0].numpy())
-
-
-def _plan_of_options(
-    plan: InferencePlan,
-    mode: Literal["whole", "slide"] | None,
-    crop: tuple[int, int] | None,
-    stride: tuple[int, int] | None,
-    scales: tuple[float, ...],
-    flip: bool,
-    resize: Literal["plan"] | None,
-) -> InferencePlan:
-    """Return the model's `plan` with what the options say instead."""
-    chosen = {"mode": mode, "crop": crop, "stride": stride}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    plan = dataclasses.replace(plan, **chosen, scales=scales, flip=flip, resize=resize)  # type: ignore[arg-type]
-    require(plan.mode == "slide" or not (crop or stride), "predict: crop and stride belong to mode='slide'")
-    return plan
 
 
 @contextmanager

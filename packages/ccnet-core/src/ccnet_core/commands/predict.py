@@ -7,13 +7,10 @@ from typing import Any
 
 from ccnet_core import render
 from ccnet_core.commands.options import add_model_options, load_model, pair
+from ccnet_core.config import TTA_SCALES
 from ccnet_core.errors import PictureError
 from ccnet_core.predict import predict
 from ccnet_core.preprocess import to_tensor
-
-TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-"""The scales of the published multi-scale figures."""
-
 
 def add(commands: Any) -> None:
     """Add the parser of `ccnet predict`."""
