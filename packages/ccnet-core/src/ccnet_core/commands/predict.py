@@ -12,6 +12,7 @@ from ccnet_core.errors import PictureError
 from ccnet_core.predict import predict
 from ccnet_core.preprocess import to_tensor
 
+
 def add(commands: Any) -> None:
     """Add the parser of `ccnet predict`."""
     command = commands.add_parser("predict", help="segment pictures: an overlay and a label PNG for each")
