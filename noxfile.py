@@ -160,14 +160,26 @@ def cost(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("room", ["core", "data"], ids=["core", "data"])
+@nox.parametrize("room", ["core", "data", "train"], ids=["core", "data", "train"])
 def peers(session: nox.Session, room: str) -> None:
-    """Beside mmsegmentation itself: core's answers, losses and training steps; data's augmentation."""
-    install(session, *sources(["core", "data"]), *PYTEST)
+    """Beside mmsegmentation itself: core's answers, losses, training steps; data's augmentation; train's scores."""
+    install(session, *sources(["core", "data", "train"]), *PYTEST)
     install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
-    # The warnings are theirs; prepended, a test finds the module beside it. Both rooms find core's.
+    places = {"PYTHONPATH": PEERS}
+    if room == "train":
+        places["CITYSCAPES_EVALUATION"] = cityscapes_evaluation(session)
+    # The warnings are theirs; prepended, a test finds the module beside it. All rooms find core's.
     command = ["pytest", "-W", "ignore", "--import-mode=prepend", f"packages/ccnet-{room}/peers", *session.posargs]
-    session.run(*command, env={"PYTHONPATH": PEERS})
+    session.run(*command, env=places)
+
+
+def cityscapes_evaluation(session: nox.Session) -> str:
+    """Return cityscapesScripts' command, from an environment of its own: it fails with NumPy 2.4."""
+    place = Path(session.create_tmp()) / "cityscapes"
+    session.run("python", "-m", "venv", "--clear", str(place))
+    requirements = ["cityscapesScripts==2.3.0", "numpy==2.3.*"]
+    session.run(str(place / "bin/python"), "-m", "pip", "install", "--quiet", *requirements, external=True)
+    return str(place / "bin/csEvalPixelLevelSemanticLabeling")
 
 
 @nox.session

@@ -5,7 +5,6 @@ from importlib.metadata import version
 
 import pytest
 
-import ccnet_core as ccnet
 from ccnet_train.cli import main
 from ccnet_train.errors import ProcessError, Terminated
 from ccnet_train.recipe import list_recipes, to_yaml
@@ -46,14 +45,6 @@ def test_a_change_can_be_allowed(path, capsys):
     main(["fit", path])
     assert main(["fit", path, "--allow-change", "train.iterations=3"]) == 0
     assert "--allow-change: train.iterations was 2, is 3" in capsys.readouterr().out
-
-
-def test_evaluate_prints_a_table(path, tmp_path, capsys):
-    ccnet.CCNet.from_config("ccnet_tiny", classes=("ground", "red", "green")).save_pretrained(tmp_path / "weights")
-    assert main(["evaluate", path, "--weights", str(tmp_path / "weights"), "data.val.length=2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("mIoU ")
-    assert [line.split()[0] for line in lines[3:]] == ["ground", "red", "green"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +121,8 @@ def test_a_wrong_command_line_is_refused(words, capsys):
         (["fit", "RUN", "--fresh"], "stopped. The same command without --fresh continues from step 2."),
         (["fit", "RUN", "--fresh", "seed=9"], "stopped."),
         (["fit", "RUN", "--dry-run"], "stopped."),
-        (["evaluate", "RUN", "--weights", "x"], "stopped."),
+        (["evaluate", "RUN", "--weights", "x"], "stopped. The same command continues."),
+        (["recipes"], "stopped."),
     ],
 )
 def test_ctrl_c_says_what_is_true_of_the_command(path, tmp_path, capsys, monkeypatch, words, said):
@@ -138,7 +130,12 @@ def test_ctrl_c_says_what_is_true_of_the_command(path, tmp_path, capsys, monkeyp
         raise KeyboardInterrupt
 
     main(["fit", path])
-    for function in ("loop.fit", "dry_run.describe", "evaluate.evaluate_weights"):
+    for function in (
+        "loop.fit",
+        "dry_run.describe",
+        "evaluate_weights.evaluate_weights",
+        "commands.recipes.recipe_rows",
+    ):
         monkeypatch.setattr(f"ccnet_train.{function}", interrupted)
     new = [path, f"output={tmp_path / 'new'}"]
     arguments = [argument for word in words for argument in {"RUN": [path], "NEW": new}.get(word, [word])]

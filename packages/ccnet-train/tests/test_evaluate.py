@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import torch
 
 import ccnet_core as ccnet
-from ccnet_train import TrainError
-from ccnet_train.evaluate import class_differences, evaluate, evaluate_weights, table
+from ccnet_train.evaluate import evaluate
 from ccnet_train.launch import open_accelerator
-from ccnet_train.metrics import ConfusionMatrix, Scores
+from ccnet_train.metrics import ConfusionMatrix
+from ccnet_train.recipe import EvaluateSection
+from ccnet_train.subject import plan_by
 
 
 class Pictures:
@@ -16,7 +18,7 @@ class Pictures:
 
     def __init__(self, model):
         rng = np.random.default_rng(0)
-        self.samples = []
+        self.samples, self.read = [], []
         for index in range(3):
             image = rng.integers(0, 256, (3, 24 + 8 * index, 40), np.uint8)
             label = ccnet.predict(model, image.transpose(1, 2, 0)).labels.copy()
@@ -28,56 +30,68 @@ class Pictures:
         return len(self.samples)
 
     def __getitem__(self, index):
+        self.read.append(index)
         return self.samples[index]
 
 
 @pytest.fixture
 def model():
-    return ccnet.CCNet.from_config("ccnet_tiny", num_classes=3).eval()
+    """Random weights, but no class has the highest score everywhere."""
+    torch.manual_seed(0)
+    model = ccnet.CCNet.from_config("ccnet_tiny", num_classes=3).eval()
+    noise = torch.randint(0, 256, (1, 3, 32, 40), dtype=torch.uint8)
+    with torch.no_grad():
+        logits = model(noise).logits
+        model.head.classify.conv.bias -= logits.mean((0, 2, 3))
+    return model
 
 
 def test_the_scores_are_those_of_all_pixels_at_their_own_size(model):
     dataset = Pictures(model)
     with open_accelerator() as accelerator:
-        scores = evaluate(model, dataset, accelerator, show=False)
-    assert scores.aacc == pytest.approx(1 - 3 / (24 + 32 + 40))
+        found = evaluate(model, dataset, accelerator, show=False)
+    assert found.scores.aacc == pytest.approx(1 - 3 / (24 + 32 + 40))
+    assert found.ids == ("0", "1", "2")
     matrix = ConfusionMatrix(3)
     for sample in dataset.samples:
         matrix.add(sample["label"], ccnet.predict(model, sample["image"].transpose(1, 2, 0).copy()).labels)
-    assert repr(scores) == repr(matrix.scores())  # as text, because nan differs from itself
+    np.testing.assert_array_equal(found.confusion, matrix.counts)
 
 
-def test_a_split_without_a_labelled_pixel_is_refused(model):
+@pytest.mark.parametrize(
+    "section",
+    [
+        EvaluateSection(every=1, mode="slide", crop=(16, 16), stride=(11, 11)),
+        EvaluateSection(every=1, scales=(0.5, 1.0), flip=True),
+    ],
+)
+def test_pictures_are_predicted_by_the_models_own_plan(model, section):
     dataset = Pictures(model)
+    plan_by(section, model)
+    matrix = ConfusionMatrix(3)
     for sample in dataset.samples:
-        sample["label"][:] = 255
-    with open_accelerator() as accelerator, pytest.raises(TrainError, match="No pixel of the validation split"):
-        evaluate(model, dataset, accelerator, show=False)
+        image = sample["image"].transpose(1, 2, 0).copy()
+        matrix.add(sample["label"], ccnet.predict(model, image, plan=model.config.inference).labels)
+    with open_accelerator() as accelerator:
+        found = evaluate(model, dataset, accelerator, show=False)
+    np.testing.assert_array_equal(found.confusion, matrix.counts)
+    assert found.scores.aacc != pytest.approx(1 - 3 / (24 + 32 + 40))
 
 
-def test_weights_for_other_classes_are_refused(squares, tmp_path):
-    ccnet.CCNet.from_config("ccnet_tiny", num_classes=5).save_pretrained(tmp_path / "five")
-    with pytest.raises(TrainError, match=r"five has other classes than .* 'squares': 5 classes instead of 3"):
-        evaluate_weights(squares(), tmp_path / "five")
+def test_known_pictures_are_left_out_and_counted(model):
+    dataset = Pictures(model)
+    with open_accelerator() as accelerator:
+        whole = evaluate(model, dataset, accelerator, show=False)
+        dataset.read.clear()
+        again = evaluate(model, dataset, accelerator, known=[whole.pictures[1]], show=False)
+    assert dataset.read == [0, 2]
+    assert [picture.to_line() for picture in again.pictures] == [picture.to_line() for picture in whole.pictures]
 
 
-def test_weights_for_classes_of_other_names_are_refused(squares, tmp_path):
-    ccnet.CCNet.from_config("ccnet_tiny", classes=("ground", "green", "red")).save_pretrained(tmp_path / "other")
-    with pytest.raises(TrainError, match="class 1 is 'green' instead of 'red', class 2 is 'red' instead of 'green'"):
-        evaluate_weights(squares(), tmp_path / "other")
-
-
-def test_many_different_classes_are_counted():
-    assert class_differences("abcdef", "uvwxyf").endswith("class 2 is 'c' instead of 'w' and 2 more")
-    assert class_differences("ab", ("a", "b")) == ""
-
-
-def test_the_table_is_in_percent_and_marks_absent_classes():
-    scores = Scores(miou=0.5, macc=0.75, aacc=0.9, iou=(0.5, float("nan")), accuracy=(0.75, float("nan")))
-    assert table(scores, ("road", "bicycle")).splitlines() == [
-        "mIoU 50.00  mAcc 75.00  aAcc 90.00",
-        "",
-        "class      IoU    Acc",
-        "road     50.00  75.00",
-        "bicycle      -      -",
-    ]
+def test_each_picture_is_told_of_with_its_labels(model):
+    dataset, told = Pictures(model), []
+    with open_accelerator() as accelerator:
+        found = evaluate(model, dataset, accelerator, keep=lambda *given: told.append(given), show=False)
+    assert [counts.to_line() for _, _, counts in told] == [picture.to_line() for picture in found.pictures]
+    for sample, labels, _ in told:
+        np.testing.assert_array_equal(labels[1:], sample["label"][1:])

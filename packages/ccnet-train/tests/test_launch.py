@@ -8,7 +8,7 @@ import torch
 
 from ccnet_train import TrainError, checkpoint
 from ccnet_train.errors import ProcessError
-from ccnet_train.evaluate import evaluate_weights
+from ccnet_train.evaluate_weights import evaluate_weights
 from ccnet_train.launch import (
     agree,
     gather_texts,
@@ -142,7 +142,7 @@ def test_two_processes_see_the_samples_of_one_and_share_the_evaluation(squares, 
     assert len(ranks[0]) == len(ranks[1]) == SQUARES_STEPS * SQUARES_IMAGES // 2
     assert steps_of(*ranks) == steps_of(alone(recipe))
     # The weights of the main process, measured by one process: equal only if both processes measured these weights.
-    scores, _ = evaluate_weights(recipe, tmp_path / "run" / "last")
+    scores = evaluate_weights(recipe, tmp_path / "run" / "last", out=tmp_path / "alone").scores
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last == {"step": 12, "miou": scores.miou, "macc": scores.macc, "aacc": scores.aacc}
 

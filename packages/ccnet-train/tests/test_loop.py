@@ -11,7 +11,7 @@ import torch
 import ccnet_core as ccnet
 from ccnet_core import CCNet
 from ccnet_train import TrainError, checkpoint, fit, loop, saving
-from ccnet_train.evaluate import evaluate_weights
+from ccnet_train.evaluate_weights import evaluate_weights
 from ccnet_train.recipe import to_yaml
 
 
@@ -33,8 +33,7 @@ def test_a_run_leaves_its_files_and_learns(squares, tmp_path):
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-000040", "step-000060"]
     assert list(result.history) == records(folder)
     assert result.best_miou > 0.8
-    scores, _ = evaluate_weights(recipe, result.best_folder)
-    assert scores.miou == result.best_miou
+    assert evaluate_weights(recipe, result.best_folder, out=tmp_path).scores.miou == result.best_miou
     assert CCNet.from_pretrained(result.last_folder).config.classes == ("ground", "red", "green")
 
 
@@ -110,9 +109,9 @@ def test_best_keeps_the_highest_score_and_last_the_newest(squares, tmp_path, mon
 
     def falling(network, *arguments, **options):
         evaluated.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        scores = evaluate(network, *arguments, **options)
-        object.__setattr__(scores, "miou", 0.9 - 0.1 * len(evaluated))
-        return scores
+        found = evaluate(network, *arguments, **options)
+        object.__setattr__(found.scores, "miou", 0.9 - 0.1 * len(evaluated))
+        return found
 
     monkeypatch.setattr(saving, "evaluate", falling)
     result = fit(squares("train.iterations=3", "evaluate.every=1"), quiet=True)
@@ -180,9 +179,9 @@ def test_after_any_kill_best_holds_the_step_that_the_history_reports(
     def rising(network, *arguments, **options):
         step = 2 * len(evaluated) + 2
         evaluated[step] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        scores = evaluate(network, *arguments, **options)
-        object.__setattr__(scores, "miou", step / 10)
-        return scores
+        found = evaluate(network, *arguments, **options)
+        object.__setattr__(found.scores, "miou", step / 10)
+        return found
 
     overrides = ("train.iterations=6", "evaluate.every=2", "checkpoint.every=5")
     monkeypatch.setattr(saving, "evaluate", rising)

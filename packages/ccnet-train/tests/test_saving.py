@@ -2,7 +2,9 @@ import pytest
 import torch
 
 import ccnet_core as ccnet
-from ccnet_train import checkpoint, fit
+from ccnet_train import TrainError, checkpoint, fit
+from ccnet_train.evaluation_folder import read_evaluation, read_subject
+from ccnet_train.subject import weights_digest
 
 
 def state_of(result):
@@ -61,3 +63,25 @@ def test_the_history_is_on_the_disk_before_the_checkpoint_that_continues_it(squa
     monkeypatch.setattr("ccnet_train.manifest.damage", lambda path: "")
     fit(squares("train.iterations=1"), quiet=True)
     assert order == ["metrics.jsonl", ".step-000001"]
+
+
+def test_best_and_last_hold_the_counts_of_their_evaluation(squares):
+    result = fit(squares("train.iterations=4", "evaluate.every=2"), quiet=True)
+    last = [line for line in result.history if "miou" in line][-1]
+    for folder, miou in ((result.best_folder, result.best_miou), (result.last_folder, last["miou"])):
+        assert read_evaluation(folder).scores.miou == miou
+    subject = read_subject(result.last_folder)
+    assert (subject.weights, subject.data, subject.split, subject.pictures) == ("step 4", "squares", "val", 5)
+    assert subject.digest == weights_digest(ccnet.CCNet.from_pretrained(result.last_folder))
+
+
+def test_a_run_is_evaluated_and_saved_with_the_recipes_plan(squares):
+    result = fit(squares("train.iterations=1", "evaluate.scales=[0.5,1.0]", "evaluate.flip=true"), quiet=True)
+    plan = ccnet.CCNet.from_pretrained(result.best_folder).config.inference
+    assert (plan.scales, plan.flip) == ((0.5, 1.0), True)
+    assert read_subject(result.best_folder).plan == plan
+
+
+def test_a_validation_split_without_truth_stops_the_run(squares):
+    with pytest.raises(TrainError, match="No pixel of the validation split has a class"):
+        fit(squares("data.val.length=1", "data.val.unlabelled=true"), quiet=True)

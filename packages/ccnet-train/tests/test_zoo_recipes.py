@@ -34,6 +34,7 @@ def test_a_model_is_trained_on_what_its_name_says(name):
     assert (recipe.augment["crop"], recipe.augment["base_scale"]) == (crop, base_scale)
     assert (recipe.train.iterations, recipe.train.images_per_step) == (iterations, images)
     assert recipe.evaluate.every == recipe.checkpoint.every == iterations / 10
+    assert recipe.evaluate.resize == "plan"
 
 
 @every_model

@@ -3,7 +3,7 @@
 An entry point of the group `ccnet.datasets` gives a provider. This module is the trainer's side of that contract.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NotRequired, Protocol, TypedDict
 
@@ -101,7 +101,7 @@ def find_provider(name: str) -> Provider:
 
 
 def load_split(data: DataSection, split: str) -> SampleDataset:
-    """Return the `split` ("train" or "val") that `data` describes.
+    """Return the `split` that `data` describes: "train", "val" or another that the dataset has.
 
     Raises TrainError with the provider's remedy, here and where a sample is read, and for a split without pictures.
     """
@@ -119,10 +119,10 @@ def load_split(data: DataSection, split: str) -> SampleDataset:
     return _Split(dataset, where)
 
 
-def check_data(data: DataSection) -> None:
-    """Raise TrainError with every fault of the options of both splits, before any work."""
+def check_data(data: DataSection, splits: Sequence[str] = ("train", "val")) -> None:
+    """Raise TrainError with every fault of the options of `splits`, before any work."""
     provider = find_provider(data.name)
-    found = [fault for split in ("train", "val") for fault in provider.check(data.name, split_options(data, split))]
+    found = [fault for split in splits for fault in provider.check(data.name, split_options(data, split))]
     if found:
         faults = " ".join(dict.fromkeys(found))
         raise TrainError(f"dataset {data.name!r}: {faults} (The recipe's keys: data.root, data.options.)")
@@ -142,7 +142,10 @@ def load_augmentation(data: DataSection, spec: Mapping[str, Any] | None, dataset
 
 
 def split_options(data: DataSection, split: str) -> dict[str, Any]:
-    """Return the keyword arguments for `split`: `root`, then the common options, then those of the split."""
+    """Return the keyword arguments for `split`: `root`, then the common options, then those of the split.
+
+    A split other than "train" takes those of "val".
+    """
     root = {} if data.root is None else {"root": data.root}
     return {**root, **data.options, **(data.train if split == "train" else data.val)}
 

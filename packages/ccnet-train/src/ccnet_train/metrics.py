@@ -46,16 +46,26 @@ class ConfusionMatrix:
 
     def scores(self) -> Scores:
         """Return the scores of all pixels counted so far; nan where nothing was counted."""
-        correct, truth, predicted = np.diag(self.counts), self.counts.sum(1), self.counts.sum(0)
-        iou = _share(correct, truth + predicted - correct)
-        accuracy = _share(correct, truth)
-        return Scores(
-            miou=_mean(iou),
-            macc=_mean(accuracy),
-            aacc=float(_share(correct.sum(), truth.sum())),
-            iou=tuple(iou.tolist()),
-            accuracy=tuple(accuracy.tolist()),
-        )
+        return scores_of(class_counts(self.counts))
+
+
+def class_counts(confusion: np.ndarray) -> np.ndarray:
+    """Return (3, K) from (K, K): of each class the pixels that are correct, that are true, that are predicted."""
+    return np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
+
+
+def scores_of(counts: np.ndarray) -> Scores:
+    """Return the scores that follow from the :func:`class_counts` (3, K) of some pictures."""
+    correct, truth, predicted = counts
+    iou = _share(correct, truth + predicted - correct)
+    accuracy = _share(correct, truth)
+    return Scores(
+        miou=_mean(iou),
+        macc=_mean(accuracy),
+        aacc=float(_share(correct.sum(), truth.sum())),
+        iou=tuple(iou.tolist()),
+        accuracy=tuple(accuracy.tolist()),
+    )
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -13,18 +13,20 @@ from ccnet_train.datasets import SampleDataset
 from ccnet_train.errors import TrainError
 from ccnet_train.randomness import Purpose, seed_torch
 from ccnet_train.recipe import ModelSection, Recipe
+from ccnet_train.subject import plan_by
 
 
 def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     """Return the recipe's network for the classes of `dataset`, its new weights drawn from the recipe's seed.
 
     It has features for the category consistent loss when, and only when, the recipe has that loss: without it their
-    convolution would get no gradient. Raises TrainError for weights that cannot be loaded, and for a wrong
-    `model.freeze`.
+    convolution would get no gradient. Its inference plan is that of the recipe's section `evaluate`. Raises TrainError
+    for weights that cannot be loaded, for a wrong `model.freeze` and for a plan that cannot be carried out.
     """
     seed_torch(Purpose.WEIGHTS, recipe.seed)
     consistent = recipe.loss.category_consistent
     network = _with_consistency(_load(recipe.model, dataset), None if consistent is None else consistent.channels)
+    plan_by(recipe.evaluate, network)
     for module in _frozen(network, recipe.model.freeze):
         module.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in network.parameters()):

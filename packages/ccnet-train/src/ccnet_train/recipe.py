@@ -142,9 +142,20 @@ class LossSection:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSection:
-    """Evaluate after every `every` iterations, and at the end."""
+    """Evaluate after every `every` iterations, and at the end.
+
+    The others say how to predict, as in :func:`ccnet_core.predict`: `mode`, `crop` and `stride` (height, width) default
+    to the model's plan, the rest to one view at the picture's own size. `resize` "plan" fits a picture to the model's
+    base scale, as published evaluation does. The weights folders of a run say the same.
+    """
 
     every: int
+    mode: Literal["whole", "slide"] | None = None
+    crop: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    resize: Literal["plan"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import torch
 
+import ccnet_core as ccnet
 from ccnet_train import checkpoint, kept_weights
 from ccnet_train.durable import sync
 from ccnet_train.errors import TrainError
 from ccnet_train.evaluate import evaluate
+from ccnet_train.evaluation_folder import write_evaluation
 from ccnet_train.launch import share_buffers, sum_over_processes
 from ccnet_train.preview import write_preview
 from ccnet_train.run import Run
 from ccnet_train.sharding import local, whole
 from ccnet_train.state import collect, restore
+from ccnet_train.subject import Subject, subject_of
 
 
 def save(run: Run, step: int, *, evaluates: bool) -> None:
@@ -67,16 +70,25 @@ def _evaluate(run: Run, step: int, target: Path | None) -> None:
     share_buffers(run.network, run.accelerator)
     with run.average.applied() if run.average else nullcontext():
         network = whole(run.network)
-        scores = evaluate(network, run.parts.val, run.accelerator, show=run.progress.show)
+        found = evaluate(network, run.parts.val, run.accelerator, show=run.progress.show)
+        if not found.has_truth:
+            raise TrainError("No pixel of the validation split has a class, so there is nothing to measure.")
+        scores = found.scores
         metrics = {"miou": scores.miou, "macc": scores.macc, "aacc": scores.aacc}
         best = run.history.best
         record(run, step, "val", **metrics)
         run.progress.say(f"step {step}: mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}")
         if target:
             network.save_pretrained(target / "last", metrics=metrics, datasets=(run.recipe.name,))
+            write_evaluation(target / "last", _subject(run, network, step), found.pictures)
             if best is None or scores.miou > best["miou"]:
                 kept_weights.copy(target / "last", target / "best")
             write_preview(run.folder.preview, network, run.parts.val)
+
+
+def _subject(run: Run, network: ccnet.CCNet, step: int) -> Subject:
+    precision = run.accelerator.mixed_precision
+    return subject_of(run.recipe, network, run.parts.val, weights=f"step {step}", split="val", precision=precision)
 
 
 def _refuse_spoiled(run: Run, step: int) -> None:

@@ -33,6 +33,6 @@ def zoo_recipe(name: str) -> dict[str, Any]:
         "name": name,
         "output": f"runs/{name}",
         "train": {"iterations": iterations, "images_per_step": int(per_step[1]) * int(per_step[2])},
-        "evaluate": every,
-        "checkpoint": dict(every),
+        "evaluate": {**every, "resize": "plan"},
+        "checkpoint": every,
     }

@@ -20,9 +20,9 @@ class Squares:
     ignore_index = 255
     flip_pairs = ()
 
-    def __init__(self, split, length=12, size=32, seen=None, broken=None, replaced=None, ragged=False):
+    def __init__(self, split, length=12, size=32, seen=None, broken=None, replaced=None, **forms):
         self.split, self.length, self.size, self.seen = split, length, size, seen
-        self.broken, self.replaced, self.ragged = broken, replaced, ragged
+        self.broken, self.replaced, self.forms = broken, replaced, forms
 
     def __len__(self):
         return self.length
@@ -42,7 +42,11 @@ class Squares:
             label[y : y + 12, x : x + 12] = name
         image = COLOURS[label].transpose(2, 0, 1).copy()
         label[:2] = 255
-        if self.ragged:  # noise, and each picture ignores more than the one before, the last one everything
+        if self.forms.get("unlabelled"):
+            label[:] = 255
+        if self.forms.get(
+            "ragged"
+        ):  # noise, and each picture ignores more than the one before, the last one everything
             image = image // 2 + rng.integers(0, 120, image.shape, np.uint8)
             label[: index * self.size // (self.length - 1)] = 255
         return {"image": image, "label": label, "id": f"{self.split}-{index}"}
@@ -68,7 +72,7 @@ class Provider:
         return ("squares",)
 
     def check(self, name, options):
-        known = ("length", "size", "seen", "broken", "replaced", "ragged", "root")
+        known = ("length", "size", "seen", "broken", "replaced", "ragged", "unlabelled", "root")
         return [f"Unknown option {key!r}." for key in options if key not in known]
 
     def load(self, name, split, **options):

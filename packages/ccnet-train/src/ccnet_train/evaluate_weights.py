@@ -1,0 +1,118 @@
+"""Weights measured on a split of a recipe's data, into a folder, from where an earlier try stopped."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ccnet_core as ccnet
+from ccnet_core import files
+from ccnet_train import evaluation_folder
+from ccnet_train.datasets import Sample, check_data, load_split
+from ccnet_train.errors import TrainError
+from ccnet_train.evaluate import evaluate
+from ccnet_train.evaluation import Evaluation, PictureCounts
+from ccnet_train.evaluation_folder import LABELS_FOLDER, METRICS_FILE
+from ccnet_train.label_files import LabelFiles, label_files
+from ccnet_train.launch import Accelerator, open_accelerator, own_errors
+from ccnet_train.recipe import Recipe
+from ccnet_train.subject import Subject, plan_by, refuse_other_classes, subject_of
+
+
+def evaluate_weights(
+    recipe: Recipe,
+    weights: str | Path,
+    *,
+    out: Path,
+    split: str = "val",
+    tta: bool = False,
+    labels: str | None = None,
+    fresh: bool = False,
+    show: bool = True,
+) -> Evaluation:
+    """Measure a weights folder or Hub id on a `split` of the recipe's data, as its section `evaluate` says.
+
+    `tta` adds the six published scales and mirror images. Into `out` go the counts of each picture, `metrics.json` and,
+    with `labels`, one of :data:`ccnet_train.label_files.FORMATS`, a PNG of each prediction. What was stopped there goes
+    on; `fresh` starts over. Raises TrainError if the weights have other classes than the split, if `out` holds another
+    evaluation, and if no pixel has a class although no labels are asked for.
+    """
+    check_data(recipe.data, splits=(split,))
+    dataset = load_split(recipe.data, split)
+    model = ccnet.CCNet.from_pretrained(weights)
+    refuse_other_classes(model, dataset, weights=str(weights), data=recipe.data.name)
+    plan_by(recipe.evaluate, model, tta=tta)
+    writer = label_files(labels, out / LABELS_FOLDER, dataset.classes, dataset.palette) if labels else None
+    with open_accelerator() as accelerator:
+        precision = accelerator.mixed_precision
+        subject = subject_of(recipe, model, dataset, weights=str(weights), split=split, precision=precision)
+        subject = dataclasses.replace(subject, labels=labels)
+        known = _start(out, subject, accelerator, fresh=fresh)
+        journal = _Journal(evaluation_folder.part_of(out, accelerator.process_index), writer)
+        model.to(accelerator.device)
+        found = evaluate(model, dataset, accelerator, known=known, keep=journal.keep, show=show)
+        if not found.has_truth and not labels:
+            raise TrainError(
+                f"No pixel of the split {split!r} has a class, so there is nothing to measure. To get its predictions "
+                "give --labels."
+            )
+        if accelerator.is_main_process:
+            with own_errors(accelerator):
+                _finish(out, subject, found)
+    return found
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """Adds each picture to the file of this process, once its label file is there."""
+
+    path: Path
+    writer: LabelFiles | None
+
+    def keep(self, sample: Sample, labels: np.ndarray, counts: PictureCounts) -> None:
+        if self.writer:
+            self.writer.write(sample["id"], labels)
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # a machine of its own may not see the main one's
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(counts.to_line() + "\n")
+
+
+def _start(out: Path, subject: Subject, accelerator: Accelerator, *, fresh: bool) -> list[PictureCounts]:
+    """Make `out` ready; return, in the main process, the pictures that are counted already."""
+    known = []
+    if accelerator.is_main_process:
+        with own_errors(accelerator):
+            if fresh:
+                evaluation_folder.clear(out)
+            known = evaluation_folder.continue_evaluation(out, subject)
+    accelerator.wait_for_everyone()
+    return known
+
+
+def _finish(out: Path, subject: Subject, found: Evaluation) -> None:
+    evaluation_folder.write_evaluation(out, subject, found.pictures)
+    evaluation_folder.remove_parts(out)
+    if found.has_truth:
+        files.write_text(out / METRICS_FILE, json.dumps(metrics(found), indent=1) + "\n")
+
+
+def metrics(found: Evaluation) -> dict[str, Any]:
+    """Return the scores as plain data for JSON, from 0 to 1, null for what is absent."""
+    scores = found.scores
+    rows = zip(found.classes, scores.iou, scores.accuracy, found.confusion.sum(1).tolist(), strict=True)
+    return {
+        **{name: _number(getattr(scores, name)) for name in ("miou", "macc", "aacc")},
+        "pictures": len(found.pictures),
+        "classes": {
+            name: {"iou": _number(iou), "accuracy": _number(accuracy), "pixels": pixels}
+            for name, iou, accuracy, pixels in rows
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

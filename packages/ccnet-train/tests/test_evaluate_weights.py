@@ -1,0 +1,133 @@
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ccnet_core as ccnet
+from ccnet_train import TrainError
+from ccnet_train import evaluate_weights as module
+from ccnet_train.evaluate_weights import evaluate_weights, metrics
+from ccnet_train.evaluation import Evaluation, PictureCounts
+from ccnet_train.evaluation_folder import read_evaluation, read_subject
+from ccnet_train.recipe import to_yaml
+
+
+@pytest.fixture
+def weights(tmp_path):
+    model = ccnet.CCNet.from_config("ccnet_tiny", classes=("ground", "red", "green"))
+    model.save_pretrained(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_folder_holds_counts_scores_and_what_was_measured(squares, weights, tmp_path):
+    found = evaluate_weights(squares(), weights, out=tmp_path / "out", show=False)
+    assert names(tmp_path / "out") == ["evaluation.json", "metrics.json", "pictures.jsonl"]
+    assert read_evaluation(tmp_path / "out").scores == found.scores
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics(found)
+    subject = read_subject(tmp_path / "out")
+    assert (subject.weights, subject.data, subject.split, subject.pictures) == (str(weights), "squares", "val", 5)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_what_was_stopped_goes_on_without_predicting_again(squares, weights, tmp_path, monkeypatch):
+    whole = evaluate_weights(squares(), weights, out=tmp_path / "whole", show=False)
+    predicted, predict = [], ccnet.predict
+
+    def stopping(model, image, **options):
+        if len(predicted) == 3:
+            raise Killed
+        predicted.append(image)
+        return predict(model, image, **options)
+
+    monkeypatch.setattr(ccnet, "predict", stopping)
+    with pytest.raises(Killed):
+        evaluate_weights(squares(), weights, out=tmp_path / "out", show=False)
+    monkeypatch.setattr(ccnet, "predict", lambda *a, **k: predicted.append(a) or predict(*a, **k))
+    again = evaluate_weights(squares(), weights, out=tmp_path / "out", show=False)
+    assert len(predicted) == 5
+    assert (tmp_path / "out/pictures.jsonl").read_text() == (tmp_path / "whole/pictures.jsonl").read_text()
+    assert again.scores == whole.scores
+
+
+def test_fresh_replaces_an_evaluation_of_other_weights(squares, weights, tmp_path):
+    evaluate_weights(squares(), weights, out=tmp_path / "out", show=False)
+    with pytest.raises(TrainError, match="holds another evaluation: plan was"):
+        evaluate_weights(squares(), weights, out=tmp_path / "out", tta=True, show=False)
+    evaluate_weights(squares(), weights, out=tmp_path / "out", tta=True, fresh=True, show=False)
+    assert read_subject(tmp_path / "out").plan.flip
+
+
+def test_labels_are_the_predictions(squares, weights, tmp_path):
+    recipe = squares()
+    evaluate_weights(recipe, weights, out=tmp_path / "out", labels="indices", show=False)
+    assert [name for name in names(tmp_path / "out") if "/" in name] == [f"labels/val-{i}.png" for i in range(5)]
+    sample = module.load_split(recipe.data, "val")[3]
+    expected = ccnet.predict(ccnet.CCNet.from_pretrained(weights), sample["image"].transpose(1, 2, 0).copy()).labels
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/labels/val-3.png")), expected)
+
+
+class Unlabelled:
+    """The split "test" of servers: no pixel has a class."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        sample = self.dataset[index]
+        return {**sample, "label": np.full_like(sample["label"], 255)}
+
+
+def test_a_split_without_truth_gives_labels_and_no_scores(squares, weights, tmp_path, monkeypatch):
+    load_split = module.load_split
+    monkeypatch.setattr(module, "load_split", lambda data, split: Unlabelled(load_split(data, split)))
+    with pytest.raises(TrainError, match=r"No pixel of the split 'test' has a class.*--labels"):
+        evaluate_weights(squares(), weights, out=tmp_path / "none", split="test", show=False)
+    found = evaluate_weights(squares(), weights, out=tmp_path / "out", split="test", labels="indices", show=False)
+    assert not found.has_truth
+    assert len(list((tmp_path / "out/labels").iterdir())) == 5
+    assert not (tmp_path / "out/metrics.json").exists()
+
+
+def test_weights_for_other_classes_are_refused(squares, tmp_path):
+    ccnet.CCNet.from_config("ccnet_tiny", num_classes=5).save_pretrained(tmp_path / "five")
+    with pytest.raises(TrainError, match=r"five has other classes than .* 'squares': 5 classes instead of 3"):
+        evaluate_weights(squares(), tmp_path / "five", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_absent_classes_are_null_in_the_metrics():
+    picture = PictureCounts(index=0, id="a", cells=np.array([[0, 0, 3], [0, 1, 1]]))
+    content = metrics(Evaluation(classes=("road", "car", "bus"), pictures=(picture,)))
+    assert math.isclose(content["classes"]["road"]["iou"], 0.75)
+    assert content["classes"]["car"] == {"iou": 0.0, "accuracy": None, "pixels": 0}
+    assert content["classes"]["bus"] == {"iou": None, "accuracy": None, "pixels": 0}
+    json.dumps(content, allow_nan=False)
+
+
+def test_two_processes_leave_what_one_leaves(squares, weights, tmp_path, command):
+    evaluate_weights(squares(), weights, out=tmp_path / "one", labels="indices", show=False)
+    (tmp_path / "mine.yaml").write_text(to_yaml(squares()))
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    words = ["evaluate", tmp_path / "mine.yaml", "--weights", weights, "--out", tmp_path / "two", "--labels", "indices"]
+    done = command(*words, launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mIoU") == 1
+    assert names(tmp_path / "two") == names(tmp_path / "one")
+    for name in names(tmp_path / "one"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
