@@ -120,14 +120,32 @@ def test_absent_classes_are_null_in_the_metrics():
     json.dumps(content, allow_nan=False)
 
 
+TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
 def test_two_processes_leave_what_one_leaves(squares, weights, tmp_path, command):
     evaluate_weights(squares(), weights, out=tmp_path / "one", labels="indices", show=False)
     (tmp_path / "mine.yaml").write_text(to_yaml(squares()))
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     words = ["evaluate", tmp_path / "mine.yaml", "--weights", weights, "--out", tmp_path / "two", "--labels", "indices"]
-    done = command(*words, launcher=launcher)
+    done = command(*words, launcher=TWO)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("mIoU") == 1
-    assert names(tmp_path / "two") == names(tmp_path / "one")
-    for name in names(tmp_path / "one"):
-        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
+    assert same(tmp_path / "one", tmp_path / "two")
+
+
+def test_after_kill_9_another_number_of_processes_goes_on(squares, weights, tmp_path, command):
+    whole = evaluate_weights(squares(), weights, out=tmp_path / "whole", split="train", show=False)
+    (tmp_path / "mine.yaml").write_text(to_yaml(squares()))
+    words = ["evaluate", tmp_path / "mine.yaml", "--weights", weights, "--split", "train", "--out", tmp_path / "out"]
+    assert command(*words, FAKE_DIE_AT="5").returncode == -9
+    assert len((tmp_path / "out/pictures-0.part.jsonl").read_text().splitlines()) == 4
+    assert command(*words, launcher=TWO, FAKE_DIE_AT="3").returncode != 0
+    known = sum(len(path.read_text().splitlines()) for path in (tmp_path / "out").glob("pictures*.jsonl"))
+    assert 4 < known < len(whole.pictures)
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "whole", tmp_path / "out")
+
+
+def same(one, other):
+    return names(one) == names(other) and all((one / n).read_bytes() == (other / n).read_bytes() for n in names(one))
