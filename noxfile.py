@@ -162,7 +162,7 @@ def cost(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("room", ["core", "data", "train"], ids=["core", "data", "train"])
 def peers(session: nox.Session, room: str) -> None:
-    """Beside mmsegmentation itself: core's answers, losses, training steps; data's augmentation; train's scores."""
+    """Beside mmsegmentation itself: core's answers, losses, training steps; data's augmentation; train's scores, network."""
     install(session, *sources(["core", "data", "train"]), *PYTEST)
     install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
     places = {"PYTHONPATH": PEERS}
@@ -180,6 +180,17 @@ def cityscapes_evaluation(session: nox.Session) -> str:
     requirements = ["cityscapesScripts==2.3.0", "numpy==2.3.*"]
     session.run(str(place / "bin/python"), "-m", "pip", "install", "--quiet", *requirements, external=True)
     return str(place / "bin/csEvalPixelLevelSemanticLabeling")
+
+
+@nox.session
+def camvid(session: nox.Session) -> None:
+    """CamVid on one thread of a CPU, 3 seeds: ccnet-train, and mmsegmentation's model; -- data.root=PATH [key=value]."""
+    install(session, *sources(["core", "data", "train"]))
+    install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
+    places = os.pathsep.join([PEERS, "packages/ccnet-train/peers"])
+    for loop in ("fit", "plain"):
+        command = ["python", "-W", "ignore", "packages/ccnet-train/benchmarks/camvid.py", loop, *session.posargs]
+        session.run(*command, env={"PYTHONPATH": places, "OMP_NUM_THREADS": "1"})
 
 
 @nox.session

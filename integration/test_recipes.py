@@ -103,5 +103,5 @@ def test_ohem_is_the_authors(name, trees, tmp_path):
 def test_the_command_prints_the_resolved_recipe_and_the_run(run, trees, tmp_path):
     done = run("-m", "ccnet_train", "fit", "camvid", f"data.root={trees['camvid']}", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "\nnetwork  ccnet_r18-d8, " in done.stdout
+    assert "\nnetwork  ccnet_small, " in done.stdout
     assert f"root: {trees['camvid']}" in done.stdout

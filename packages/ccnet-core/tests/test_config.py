@@ -36,6 +36,13 @@ def test_another_recurrence_drops_the_published_figures():
     assert config.with_recurrence(1).published is None
 
 
+def test_another_attention_drops_the_published_figures():
+    config = load_config("ccnet_r50-d8_4xb2-40k_cityscapes-512x1024")
+    assert config.with_attention("criss_cross") == config
+    changed = config.with_attention("non_local")
+    assert (changed.head.attention, changed.published) == ("non_local", None)
+
+
 def test_default_palette_is_pascal_vocs():
     assert default_palette(5) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
     assert default_palette(21) == load_config("ccnet_r50-d8_4xb4-20k_voc12aug-512x512").palette

@@ -55,6 +55,11 @@ def test_recurrence_is_handed_on(squares, dataset):
     assert build_network(squares("model.recurrence=1"), dataset).config.head.recurrence == 1
 
 
+def test_the_kind_of_attention_is_handed_on(squares, dataset):
+    assert build_network(squares("model.attention=non_local"), dataset).config.head.attention == "non_local"
+    assert build_network(squares("model.attention=null"), dataset).config.head.attention == "criss_cross"
+
+
 def test_weights_bring_their_own_network(squares, dataset, saved):
     trained, folder = saved
     network = build_network(squares(f"model.weights={folder}"), dataset)

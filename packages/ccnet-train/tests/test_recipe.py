@@ -54,6 +54,7 @@ def test_a_recipe_cannot_be_changed(squares):
         ("data.root=null", lambda r: r.data.root, None),
         ("model.weights=a #1", lambda r: (r.model.weights, r.model.name), ("a #1", None)),
         ("model.recurrence=0", lambda r: r.model.recurrence, 0),
+        ("model.attention=non_local", lambda r: r.model.attention, "non_local"),
         ("model.backbone_weights=r50 #1.pth", lambda r: r.model.backbone_weights, "r50 #1.pth"),
         ("model.freeze=[backbone.stem]", lambda r: r.model.freeze, ("backbone.stem",)),
         ("train.accumulation=2", lambda r: r.train.accumulation, 2),
@@ -96,6 +97,7 @@ def test_an_override_sets_a_typed_value(squares, override, key, value):
         ("seed=-1", "seed must be from 0"),
         ("model.name=null", "give model.name.*or model.weights"),
         ("model.weights=x", "model.recurrence goes with model.name"),
+        ("model.attention=crisscross", "attention: 'crisscross' is not one of 'criss_cross', 'non_local'"),
         ("model.frozen=[backbone]", "unknown key 'frozen'.*'freeze'"),
         ("model.freeze=backbone", "freeze: expected a list, got 'backbone'"),
         ("train.accumulation=0", "train.accumulation must be 1 or more"),
@@ -124,9 +126,10 @@ def test_a_wrong_key_or_value_is_refused_by_name(squares, override, message):
         squares("model.recurrence=1", override)
 
 
-def test_backbone_weights_do_not_go_with_a_whole_network(squares):
-    with pytest.raises(RecipeError, match=r"model\.backbone_weights goes with model\.name"):
-        squares("model.weights=x", "model.backbone_weights=y.pth")
+@pytest.mark.parametrize(("key", "value"), [("backbone_weights", "y.pth"), ("attention", "non_local")])
+def test_what_makes_a_network_does_not_go_with_a_whole_one(squares, key, value):
+    with pytest.raises(RecipeError, match=rf"model\.{key} goes with model\.name"):
+        squares("model.weights=x", f"model.{key}={value}")
 
 
 def test_the_rows_say_what_each_recipe_is():

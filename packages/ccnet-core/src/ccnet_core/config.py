@@ -282,6 +282,12 @@ class CCNetConfig:
             return self
         return dataclasses.replace(self, head=dataclasses.replace(self.head, recurrence=recurrence), published=None)
 
+    def with_attention(self, attention: Literal["criss_cross", "non_local"]) -> "CCNetConfig":
+        """Return this configuration with another kind of attention; see :class:`HeadConfig`."""
+        if attention == self.head.attention:
+            return self
+        return dataclasses.replace(self, head=dataclasses.replace(self.head, attention=attention), published=None)
+
     def to_mapping(self) -> dict[str, Any]:
         """Return plain data for YAML or JSON."""
         return dict(strict.to_mapping(self))

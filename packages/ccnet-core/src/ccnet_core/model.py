@@ -6,7 +6,7 @@ models, rounded up).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -133,12 +133,13 @@ class CCNet(Pretrained):
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
         recurrence: int | None = None,
+        attention: Literal["criss_cross", "non_local"] | None = None,
         backbone_weights: str | Path | None = None,
     ) -> "CCNet":
         """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
 
         `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
-        steps (0 leaves attention out). `backbone_weights` is a file with an ImageNet backbone: mmsegmentation's,
+        steps (0 leaves attention out), `attention` their kind. `backbone_weights` is a file with an ImageNet backbone: mmsegmentation's,
         torchvision's, timm's, the authors' or our own; see :data:`ccnet_core.layouts.BACKBONES`.
         Raises ConfigError for an unknown name, with the nearest ones, and WeightsError for a wrong `backbone_weights`.
         """
@@ -148,6 +149,8 @@ class CCNet(Pretrained):
         config = config.with_classes(num_classes, classes, palette)
         if recurrence is not None:
             config = config.with_recurrence(recurrence)
+        if attention is not None:
+            config = config.with_attention(attention)
         model = cls(config)
         if backbone_weights is not None:
             load_backbone(model.backbone, backbone_weights, model=config.name)

@@ -67,6 +67,7 @@ def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
             classes=classes,
             palette=palette,
             recurrence=section.recurrence,
+            attention=section.attention,
             backbone_weights=None if backbone is None else Path(backbone).expanduser(),
         )
     except CCNetError as error:
