@@ -184,7 +184,7 @@ def cityscapes_evaluation(session: nox.Session) -> str:
 
 @nox.session
 def camvid(session: nox.Session) -> None:
-    """CamVid on one thread of a CPU, 3 seeds: ccnet-train, and mmsegmentation's model; -- data.root=PATH [key=value]."""
+    """CamVid on a CPU, 3 seeds: ccnet-train, then a loop over mmsegmentation's model; -- data.root=PATH [key=value]."""
     install(session, *sources(["core", "data", "train"]))
     install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
     places = os.pathsep.join([PEERS, "packages/ccnet-train/peers"])

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import ccnet_core as ccnet
+from ccnet_core.non_local import RecurrentNonLocalBlock
 from ccnet_core.resnet import ResNet
 
 
@@ -43,6 +44,13 @@ def test_statistics_survive_construction_on_the_meta_device(tiny):
     model.to_empty(device="cpu").load_state_dict(tiny.state_dict())
     image = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8)
     assert torch.equal(model.eval()(image).logits, tiny(image).logits)
+
+
+def test_the_kind_of_attention_is_chosen():
+    model = ccnet.CCNet.from_config("ccnet_tiny", num_classes=3, attention="non_local", recurrence=1)
+    assert isinstance(model.head.attention, RecurrentNonLocalBlock)
+    with pytest.raises(ccnet.ConfigError, match="attention must be"):
+        ccnet.CCNet.from_config("ccnet_tiny", attention="nonlocal")
 
 
 def test_recurrence_zero_trains_without_unused_parameters():

@@ -1,8 +1,9 @@
-"""CamVid on a CPU, by `ccnet-train fit` and by a plain loop: `python camvid.py fit|plain data.root=PATH [key=value ...]`.
+"""CamVid on a CPU: `python camvid.py fit|plain data.root=PATH [key=value ...] [--seeds N ...] [--out FILE.csv]`.
 
 Each trains the recipe `camvid` once for each of `--seeds` and adds a line to the table of `--out`: the scores after the
 last step, the seconds on the clock and those of the processor, from the reading of the data to the last evaluation.
-"plain" is `peers/camvid_plain.py`, with mmsegmentation's model and metric; `nox -s camvid` runs both.
+"fit" is `ccnet-train fit`, "plain" is `peers/camvid_plain.py` with mmsegmentation's model and metric. `nox -s camvid`
+runs both.
 """
 
 import argparse

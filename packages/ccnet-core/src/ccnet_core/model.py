@@ -139,8 +139,8 @@ class CCNet(Pretrained):
         """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
 
         `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
-        steps (0 leaves attention out), `attention` their kind. `backbone_weights` is a file with an ImageNet backbone: mmsegmentation's,
-        torchvision's, timm's, the authors' or our own; see :data:`ccnet_core.layouts.BACKBONES`.
+        steps (0 leaves attention out), `attention` their kind. `backbone_weights` is a file with an ImageNet backbone:
+        mmsegmentation's, torchvision's, timm's, the authors' or our own; see :data:`ccnet_core.layouts.BACKBONES`.
         Raises ConfigError for an unknown name, with the nearest ones, and WeightsError for a wrong `backbone_weights`.
         """
         if isinstance(config, str):

@@ -27,8 +27,9 @@ class ModelSection:
     """The network: `name` with random weights, or `weights`, a folder, Hub id or zoo name with its own architecture.
 
     Where both are given `weights` counts, and :func:`load_recipe` clears `name`. `recurrence`, `attention` and
-    `backbone_weights`, a file with an ImageNet backbone, go with `name`. `freeze` lists modules, such as "backbone.layer1", whose parameters
-    and running statistics stay as they are. `activation_checkpointing` saves memory for about a third more work.
+    `backbone_weights`, a file with an ImageNet backbone, go with `name`. `freeze` lists modules, such as
+    "backbone.layer1", whose parameters and running statistics stay as they are. `activation_checkpointing` saves memory
+    for about a third more work.
     """
 
     name: str | None = None
