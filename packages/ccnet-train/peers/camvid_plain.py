@@ -11,6 +11,7 @@ import mmseg_peer  # noqa: F401  (makes mmsegmentation importable, so before any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
@@ -74,7 +75,7 @@ def build_model(recurrence: int, classes: int) -> nn.Module:
                 "concat_input": False,
                 **head,
             },
-            "test_cfg": {"mode": "whole"},
+            "test_cfg": ConfigDict(mode="whole"),
         }
     )
     model.init_weights()
@@ -112,7 +113,7 @@ def forever(loader: DataLoader) -> Iterator[Any]:
 
 def train(recipe: Recipe) -> dict[str, float]:
     """Train as `recipe` says; print the scores of each evaluation and return the last: "mIoU", "mAcc", "aAcc", 0-1."""
-    MMLogger.get_current_instance().setLevel("WARNING")
+    MMLogger.get_current_instance().setLevel("ERROR")
     torch.manual_seed(recipe.seed)
     data, total = Augmented(recipe), recipe.train.iterations
     classes = data.samples.classes
