@@ -162,7 +162,7 @@ def cost(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("room", ["core", "data", "train"], ids=["core", "data", "train"])
 def peers(session: nox.Session, room: str) -> None:
-    """Beside mmsegmentation itself: core's answers, losses, training steps; data's augmentation; train's scores, network."""
+    """Beside mmsegmentation: core's answers, losses, training steps; data's augmentation; train's scores, network."""
     install(session, *sources(["core", "data", "train"]), *PYTEST)
     install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
     places = {"PYTHONPATH": PEERS}
