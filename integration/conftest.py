@@ -19,15 +19,20 @@ def camvid_mini() -> Path:
 
 
 @pytest.fixture
-def hub():
-    """A Hub on the loopback interface; see core's hub_server.py. `hub.variables` lead a command's client to it."""
+def hub(tmp_path, monkeypatch):
+    """A Hub on the loopback interface, which the client of this process asks; see core's hub_server.py.
+
+    `hub.variables` lead the client of another process to it.
+    """
     specification = importlib.util.spec_from_file_location("hub_server", HUB_SERVER)
     module = importlib.util.module_from_spec(specification)
     sys.modules["hub_server"] = module  # its dataclasses look there for their types
     specification.loader.exec_module(module)
     server = module.Hub()
+    module.point_client_at(server, tmp_path / "home", monkeypatch)
     server.variables = {
         "HF_ENDPOINT": server.address,
+        "HF_HOME": str(tmp_path / "home"),
         "HF_TOKEN": "hf_secret",
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_XET": "1",

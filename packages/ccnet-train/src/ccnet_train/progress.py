@@ -12,7 +12,7 @@ from ccnet_train.peak_memory import peak_memory
 
 T = TypeVar("T")
 
-ON_A_TERMINAL = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
+ON_A_TERMINAL = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {remaining} left{postfix}"
 IN_A_FILE = "train {n_fmt}/{total_fmt} ({percentage:.0f}%), {remaining} left{postfix}"
 SECONDS_BETWEEN_LINES = 30
 
