@@ -52,7 +52,7 @@ def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_chang
     step and raises Terminated or KeyboardInterrupt; the second Ctrl-C raises at once.
     """
     folder = RunFolder(Path(recipe.output).expanduser())
-    stopped_by, result = None, None
+    stopped_by, result, trained = None, None, None
     check_trackers(recipe.log.trackers)
     with (
         open_accelerator(folder.events, recipe.log.trackers) as accelerator,
@@ -67,12 +67,10 @@ def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_chang
         if resumed is None or resumed.step < recipe.train.iterations:
             run = _open(recipe, folder, accelerator, fresh=fresh, resumed=resumed, show=show)
             stopped_by = _train(run, resumed)
-            history, trained = (
-                run.history,
-                f"{run.progress.elapsed}, steps {run.start + 1} to {recipe.train.iterations}",
-            )
+            history = run.history
+            trained = f"{run.progress.elapsed}, steps {run.start + 1} to {recipe.train.iterations}"
         else:
-            history, trained = _finished(folder, accelerator, resumed, show), None
+            history = _finished(folder, accelerator, resumed, show)
         if stopped_by is None:
             result = _result(folder, history)
             if show:

@@ -17,6 +17,70 @@ from ccnet_train.preview import write_preview
 from ccnet_train.run import Run
 from ccnet_train.sharding import local, whole
 from ccnet_train.state import collect, restore
+from ccnet_train.subject import Subject, subject_of
+from ccnet_train.trackers import log_picture
+
+
+def save(run: Run, step: int, *, evaluates: bool) -> None:
+    """Write a checkpoint after `step`, and evaluate first if it is time. Called by all processes together.
+
+    An evaluation is always saved: best/ then never holds weights of a step that a resumed run has not reached. Raises
+    TrainError, and leaves the older checkpoints, if the weights are not finite.
+    """
+    _refuse_spoiled(run, step)
+    main, folder = run.accelerator.is_main_process, run.folder
+    keep = run.recipe.checkpoint.keep
+    previous = checkpoint.latest(folder.checkpoints)
+    with checkpoint.saving(folder.checkpoints, step, keep=keep) if main else nullcontext() as incomplete:
+        if evaluates:
+            _evaluate(run, step, incomplete)
+        replaced = all_replaced(run)
+        state = collect(run.network, run.optimiser.optimizer, scaler=run.accelerator.scaler, average=run.average)
+        if incomplete:
+            checkpoint.write_state(incomplete, {**state, "tally": run.tally.state_dict(replaced)})
+            if previous:
+                kept_weights.carry(previous.path, incomplete)
+            sync(folder.metrics)
+    if main:
+        kept_weights.settle(checkpoint.path_of(folder.checkpoints, step), folder.path)
+    run.accelerator.wait_for_everyone()
+    run.progress.restart_clock()
+
+
+def load(run: Run, found: checkpoint.Checkpoint) -> None:
+    """Go on from the checkpoint `found`. Raises TrainError if it does not fit the recipe."""
+    state = checkpoint.read_state(found)
+    restore(state, run.network, run.optimiser.optimizer, scaler=run.accelerator.scaler, average=run.average)
+    if run.average and "average" not in state:
+        run.average.start()  # switched on by --allow-change
+    run.tally.load_state_dict(state["tally"])
+
+
+def all_replaced(run: Run) -> int:
+    """Return how many damaged samples were replaced in all processes since the last logged step."""
+    return int(sum_over_processes(torch.tensor([len(run.tally.replaced)]), run.accelerator))
+
+
+def record(run: Run, step: int, section: str, **values: float) -> None:
+    """Give the `values` of `step` to metrics.jsonl and the trackers."""
+    run.history.add(step, **values)
+    run.accelerator.log({f"{section}/{key}": value for key, value in values.items()}, step=step)
+
+
+def _evaluate(run: Run, step: int, target: Path | None) -> None:
+    """Evaluate after `step`; into `target` write last/ and, if it is the best so far, best/. Write preview.png."""
+    share_buffers(run.network, run.accelerator)
+    with run.average.applied() if run.average else nullcontext():
+        network = whole(run.network)
+        found = evaluate(network, run.parts.val, run.accelerator, show=run.progress.show)
+        if not found.has_truth:
+            raise TrainError("No pixel of the validation split has a class, so there is nothing to measure.")
+        scores = found.scores
+        metrics = {"miou": scores.miou, "macc": scores.macc, "aacc": scores.aacc}
+        best = run.history.best
+        record(run, step, "val", **metrics)
+        run.progress.say(f"step {step}: mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}")
+        if target:
             network.save_pretrained(target / "last", **card_values(run.recipe, metrics, run.parts.val))
             write_evaluation(target / "last", _subject(run, network, step), found.pictures)
             if best is None or scores.miou > best["miou"]:
