@@ -36,8 +36,8 @@ def done(monkeypatch):
 def test_a_push_is_announced_before_the_run_and_made_after_it(path, done, capsys):
     assert main(["fit", path, "--push", "org/name"]) == 0
     assert done == ["fit", ("result", "org/name")]
-    first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("after the run its best weights go to org/name")
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "after the run its best weights go to org/name"
     assert last == "pushed https://hub/commit"
 
 

@@ -71,11 +71,14 @@ def test_the_bar_fits_its_terminal_and_a_narrow_one_sees_the_memory_still(termin
 
 
 def test_the_time_left_counts_the_pauses_in(capsys, monkeypatch):
-    progress = progress_of(total=4)
-    progress.bar.start_t -= 60  # one step of a second, and an evaluation of 59
-    progress.advance()
+    now = [1000.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    progress = progress_of(total=120)
+    for seconds in [59, *(1 for _ in range(30))]:  # an evaluation, then steps of a second
+        now[0] += seconds
+        progress.advance()
+    assert capsys.readouterr().err.splitlines()[-1] == "train 31/120 (26%), 04:15 left"  # 89 steps at 89 / 31 seconds
     progress.close()
-    assert "1/4 (25%), 03:00 left" in capsys.readouterr().err
 
 
 def test_in_a_file_each_state_is_a_line_every_half_a_minute(capsys, monkeypatch):

@@ -58,12 +58,22 @@ def test_data_that_is_gone_does_not_lose_the_run_either(squares, pushed):
     assert pushed == []
 
 
-@pytest.mark.parametrize(("picture", "said"), [("true", True), ("false", False)])
-def test_it_is_said_before_that_a_picture_will_be_seen(squares, monkeypatch, picture, said):
+def test_without_a_picture_the_data_is_not_needed(squares, pushed):
+    result = fit(squares("train.iterations=1"), quiet=True)
+    push(squares("train.iterations=1", "data.root=missing", "card.picture=false"), result, "org/name")
+    assert pushed[0][2]["picture"] is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [([], ["picture", "licence"]), (["card.picture=false"], ["licence"]), (["card.license=mit"], ["picture"])],
+)
+def test_it_is_said_before_what_others_will_see(squares, monkeypatch, overrides, said):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    line = announce(squares(f"card.picture={picture}"), "org/name")
-    assert line.startswith("after the run its best weights go to org/name")
-    assert ("card.picture=false leaves it out" in line) is said
+    first, *lines = announce(squares(*overrides), "org/name").splitlines()
+    assert first == "after the run its best weights go to org/name"
+    assert len(lines) == len(said)
+    assert all(word in line for word, line in zip(said, lines, strict=True))
 
 
 @pytest.mark.parametrize("name", ["name", "org/na me"])

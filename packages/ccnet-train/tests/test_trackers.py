@@ -125,13 +125,13 @@ def test_all_are_finished_also_where_one_fails_at_it(accepted, monkeypatch):
     monkeypatch.setattr(Refusing, "finish", fail)
 
     def interrupted():
-        with open_accelerator(trackers=["remembering", "refusing"]) as accelerator:
+        with open_accelerator(trackers=["refusing", "remembering"]) as accelerator:
             accelerator.init_trackers("project")
             raise KeyboardInterrupt
 
     with pytest.raises(OSError, match="no network"):
         interrupted()
-    assert Remembering.made[0].finished == 1
+    assert Remembering.made[1].finished == 1
 
 
 def test_one_that_does_not_start_is_an_error_that_says_so(squares, accepted):

@@ -11,13 +11,17 @@ from ccnet_train.recipe import Recipe
 
 
 def announce(recipe: Recipe, repository: str) -> str:
-    """Return what a push to `repository` will show to others, in one line, so that it can be stopped before.
+    """Return what a push to `repository` will show to others, line by line, so that it can be stopped before.
 
     Raises WeightsError for a wrong name and for a missing token, which are known before the training.
     """
     hub_push.require_ready(repository)
-    shown = ", with a validation picture on its card (card.picture=false leaves it out)" if recipe.card.picture else ""
-    return f"after the run its best weights go to {repository}{shown}"
+    lines = [f"after the run its best weights go to {repository}"]
+    if recipe.card.picture:
+        lines.append("their card shows a validation picture; card.picture=false leaves it out")
+    if recipe.card.license is None:
+        lines.append("their card states no licence; card.license=ID, such as cc-by-4.0, states one")
+    return "\n".join(lines)
 
 
 def push(recipe: Recipe, result: FitResult, repository: str) -> str:
