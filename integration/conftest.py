@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+HUB_SERVER = Path(__file__).resolve().parents[1] / "packages/ccnet-core/tests/hub_server.py"
 
 
 @pytest.fixture
@@ -14,6 +16,31 @@ def camvid_mini() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the CamVid frames are not here: {folder}")
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub on the loopback interface, which the client of this process asks; see core's hub_server.py.
+
+    `hub.variables` lead the client of another process to it.
+    """
+    specification = importlib.util.spec_from_file_location("hub_server", HUB_SERVER)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["hub_server"] = module  # its dataclasses look there for their types
+    specification.loader.exec_module(module)
+    server = module.Hub()
+    module.point_client_at(server, tmp_path / "home", monkeypatch)
+    server.variables = {
+        "HF_ENDPOINT": server.address,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": "hf_secret",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "no_proxy": "127.0.0.1",
+    }
+    yield server
+    server.stop()
+    del sys.modules["hub_server"]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ccnet_core as ccnet
-from ccnet_core.hub_push import push_folder
+from ccnet_core.hub_push import push_folder, require_ready
 from ccnet_core.weights_folder import WEIGHTS_FILE
 
 NAME = "org/name"
@@ -146,6 +146,21 @@ def test_no_folder_is_written_for_a_place_that_cannot_be(hub_server, tiny, monke
 def test_token_that_cannot_be_one_is_refused_and_not_repeated(hub_server, folder):
     with pytest.raises(ccnet.WeightsError, match=r"^token: expected a token of the Hub, which begins with hf_"):
         push_folder(folder, NAME, token="hf_secret\n")
+
+
+def test_what_stops_every_push_is_known_without_asking_the_hub(hub_server, monkeypatch):
+    require_ready(NAME, "hf_secret")
+    with pytest.raises(ccnet.WeightsError, match=r"^org/name: .* without a token\. Log in with `hf auth login`"):
+        require_ready(NAME)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    require_ready(NAME)
+    for name in ("name", "org/na me", "org/--name"):
+        with pytest.raises(ccnet.WeightsError, match=f"^{name}: "):
+            require_ready(name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ccnet.WeightsError, match=r"^org/name: cannot be pushed to: HF_HUB_OFFLINE is set\. Unset it\."):
+        require_ready(NAME)
+    assert hub_server.requests == []
 
 
 CREATE, UPLOAD, COMMIT = "/repos/create", "PUT /objects", "POST .*/commit/"

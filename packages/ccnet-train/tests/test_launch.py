@@ -12,6 +12,7 @@ from ccnet_train.evaluate_weights import evaluate_weights
 from ccnet_train.launch import (
     agree,
     gather_texts,
+    known_trackers,
     launched_processes,
     open_accelerator,
     own_errors,
@@ -147,6 +148,19 @@ def test_two_processes_see_the_samples_of_one_and_share_the_evaluation(squares, 
     assert last == {"step": 12, "miou": scores.miou, "macc": scores.macc, "aacc": scores.aacc}
 
 
+def test_of_two_processes_the_other_one_prints_nothing(squares, command, tmp_path):
+    recipe = squares("train.iterations=12", "data.train.replaced=7", "data.workers=1", "augment=null")
+    launcher = (*TWO_BY_TORCHRUN, "--log-dir", tmp_path / "said", "--redirects", "3")
+    done = command("fit", write(recipe, tmp_path), launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    said = {"/".join(path.parts[-2:]): path.read_text() for path in (tmp_path / "said").rglob("std*.log")}
+    assert (said["1/stdout.log"], said["1/stderr.log"]) == ("", "")
+    for word in ("processes: 2", "damaged samples replaced", "mIoU", "best  ", "time  ", "next  "):
+        assert word in said["0/stdout.log"]
+    assert "train 12/12 (100%)" in said["0/stderr.log"]
+    assert len(list((tmp_path / "run" / "tensorboard" / "squares").glob("events.*"))) == 1
+
+
 def test_the_number_of_processes_may_change_where_a_run_goes_on(squares, command, tmp_path):
     """One process, killed in step 6; two, killed in step 9; one again."""
     overrides = ("train.freeze_batch_norm=true", "optimiser={name: sgd, lr: 0.1}", "checkpoint.every=2")
@@ -193,6 +207,13 @@ def test_a_launch_that_would_divide_the_loss_is_refused(squares, command, tmp_pa
     assert done.stderr == (
         "error: The launch asks for gradient accumulation. Leave that to train.accumulation of the recipe.\n"
     )
+
+
+def test_the_trackers_are_those_of_accelerate_and_tensorboard_is_installed():
+    known = known_trackers()
+    assert known["tensorboard"] is True
+    assert known.keys() >= {"wandb", "mlflow", "aim", "comet_ml", "dvclive"}
+    assert "all" not in known
 
 
 def test_one_process_agrees_with_itself():

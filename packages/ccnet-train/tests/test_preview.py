@@ -9,8 +9,9 @@ from ccnet_train.preview import write_preview
 def test_the_preview_has_a_row_of_three_per_picture(squares, tmp_path):
     dataset = load_split(squares().data, "val")
     model = ccnet.CCNet.from_config("ccnet_tiny", classes=dataset.classes, palette=dataset.palette)
-    write_preview(tmp_path / "preview.png", model, dataset)
+    returned = write_preview(tmp_path / "preview.png", model, dataset)
     preview = np.asarray(Image.open(tmp_path / "preview.png"))
+    assert np.array_equal(returned, preview)
     assert preview.shape == (4 * 32 + 3 * 4, 3 * 32 + 2 * 4, 3)
     # Every square has the colour of its class, so below the ignored rows picture and truth are the same.
     assert np.array_equal(preview[2:32, :32], preview[2:32, 36:68])

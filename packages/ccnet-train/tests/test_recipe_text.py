@@ -1,7 +1,7 @@
 import pytest
 
 from ccnet_train import RecipeError
-from ccnet_train.recipe_text import override, parse
+from ccnet_train.recipe_text import flat, override, parse
 
 
 def test_a_repeated_key_is_refused_instead_of_dropping_the_first():
@@ -19,6 +19,11 @@ def test_an_override_makes_the_sections_it_needs():
     override(mapping, "augment.flip=0.5")
     override(mapping, "data.train.length=3")
     assert mapping == {"augment": {"flip": 0.5}, "data": {"train": {"length": 3}}}
+
+
+def test_flat_keys_are_those_of_overrides():
+    mapping = {"augment": {"flip": 0.5, "crop": [1, 2]}, "name": "a", "data": {"train": {"length": 3, "more": {}}}}
+    assert flat(mapping) == {"augment.flip": 0.5, "augment.crop": [1, 2], "name": "a", "data.train.length": 3}
 
 
 @pytest.mark.parametrize("text", ["fresh", "=3", ""])

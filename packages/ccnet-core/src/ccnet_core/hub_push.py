@@ -48,6 +48,26 @@ def require_place(repository: str, token: str | None) -> None:
     hub.require_token(token)
 
 
+def require_ready(repository: str, token: str | None = None) -> None:
+    """Raise WeightsError for what would stop a push whatever the Hub answers: a wrong name, offline mode, no token.
+
+    It asks no server, so that a program can know it hours before it pushes.
+    """
+    require_place(repository, token)
+    from huggingface_hub import constants, get_token
+    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repository)
+        if constants.HF_HUB_OFFLINE:
+            raise OfflineModeIsEnabled
+    except (HFValidationError, OfflineModeIsEnabled) as error:
+        raise WeightsError(f"{repository}: cannot be pushed to: {explain(error)}.") from error
+    if token is None and get_token() is None:
+        raise WeightsError(f"{repository}: cannot be pushed to without a token. Log in with `hf auth login`.")
+
+
 def _commit_folder(
     api: "HfApi", folder: Path, repository: str, revision: str | None, private: bool | None, message: str
 ) -> str:

@@ -10,6 +10,7 @@ from ccnet_train.network import train_mode
 from ccnet_train.recipe import Recipe
 from ccnet_train.run import Parts, load_parts
 from ccnet_train.run_folder import RunFolder
+from ccnet_train.trackers import check_trackers
 
 
 def describe(recipe: Recipe, *, processes: int = 1, fresh: bool = False, allow_change: bool = False) -> str:
@@ -20,6 +21,7 @@ def describe(recipe: Recipe, *, processes: int = 1, fresh: bool = False, allow_c
     """
     folder = RunFolder(Path(recipe.output).expanduser())
     folder.refuse_unfit(recipe, fresh=fresh, allow_change=allow_change)
+    check_trackers(recipe.log.trackers)
     parts = load_parts(recipe, processes)
     try_folder(folder)
     return "\n".join((_network(parts), _data(parts), _steps(parts, processes), _memory(parts)))

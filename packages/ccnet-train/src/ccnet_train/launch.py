@@ -6,14 +6,16 @@ No other module imports accelerate.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator as Accelerator  # type: ignore[import-untyped]
 from accelerate import PartialState
 from accelerate.optimizer import AcceleratedOptimizer as AcceleratedOptimizer  # type: ignore[import-untyped]
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers  # type: ignore[import-untyped]
+from accelerate.utils import LoggerType  # type: ignore[import-untyped]
 
 from ccnet_core.errors import CCNetError
 from ccnet_train.errors import ProcessError, TrainError
@@ -25,9 +27,10 @@ SEVERAL_ON_CPU = (
 
 
 @contextmanager
-def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
-    """Give the accelerator of this process, with TensorBoard events below `folder`, and end its processes in order.
+def open_accelerator(folder: Path | None = None, trackers: Sequence[str] = ()) -> Iterator[Accelerator]:
+    """Give the accelerator of this process, for `trackers` that write below `folder`, and end its processes in order.
 
+    The trackers are installed ones of :func:`known_trackers`. They are not started yet, and finished at the end.
     Raises TrainError if the launch is not complete, or was for more processes than there are.
     """
     environment = dict(os.environ)  # accelerate writes to it
@@ -36,7 +39,7 @@ def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
     # Without cpu=True a machine that has no accelerator makes every process of torchrun believe that it is alone.
     cpu = not torch.accelerator.is_available()
     try:
-        accelerator = Accelerator(cpu=cpu, log_with="tensorboard" if folder else None, project_dir=folder)
+        accelerator = Accelerator(cpu=cpu, log_with=list(trackers) or None, project_dir=folder)
     except ValueError as error:
         raise TrainError(f"accelerate refuses this launch: {' '.join(str(error).split())}") from error
     refuse_lost_processes(environment, accelerator.num_processes)
@@ -46,13 +49,20 @@ def open_accelerator(folder: Path | None = None) -> Iterator[Accelerator]:
         yield accelerator
     except BaseException:
         # A process that failed must not wait for the others, which the launcher ends.
-        for tracker in accelerator.trackers:
-            tracker.finish()
+        with ExitStack() as last:
+            for tracker in accelerator.trackers:
+                last.callback(tracker.finish)
         raise
     accelerator.wait_for_everyone()
     accelerator.end_training()
     if accelerator.num_processes > 1:
         time.sleep(0.2)  # gloo's threads end after the group does; a process that exits before them aborts
+
+
+def known_trackers() -> dict[str, bool]:
+    """Return the names of the trackers that accelerate knows, and for each whether its package is installed."""
+    optional, installed = LoggerType.list(), [str(tracker) for tracker in get_available_trackers()]
+    return {name: name in installed or name not in optional for name in LOGGER_TYPE_TO_CLASS}
 
 
 def launched_processes(environment: Mapping[str, str]) -> int:

@@ -24,16 +24,23 @@ from ccnet_train.run import Run, batches, build_run, load_parts
 from ccnet_train.run_folder import RunFolder
 from ccnet_train.saving import all_replaced, load, record, save
 from ccnet_train.step import Outcome, lr_at, take_step
+from ccnet_train.summary import summary
+from ccnet_train.trackers import check_trackers, start_trackers
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What a run ended with. `history` are the lines of metrics.jsonl; `best_miou` is from 0 to 1."""
+    """What a run ended with. `history` are the lines of metrics.jsonl, `best` is the evaluation that best/ is of."""
 
-    best_miou: float
+    best: Record
     best_folder: Path
     last_folder: Path
     history: tuple[Record, ...]
+
+    @property
+    def best_miou(self) -> float:
+        """The highest mIoU of all evaluations."""
+        return self.best["miou"]
 
 
 def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_change: bool = False) -> FitResult:
@@ -45,9 +52,10 @@ def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_chang
     step and raises Terminated or KeyboardInterrupt; the second Ctrl-C raises at once.
     """
     folder = RunFolder(Path(recipe.output).expanduser())
-    stopped_by, result = None, None
+    stopped_by, result, trained = None, None, None
+    check_trackers(recipe.log.trackers)
     with (
-        open_accelerator(folder.path) as accelerator,
+        open_accelerator(folder.events, recipe.log.trackers) as accelerator,
         forked_random_state(accelerator.device),
         in_plain_words(folder.path, accelerator.num_processes),
     ):
@@ -60,10 +68,13 @@ def fit(recipe: Recipe, fresh: bool = False, quiet: bool = False, *, allow_chang
             run = _open(recipe, folder, accelerator, fresh=fresh, resumed=resumed, show=show)
             stopped_by = _train(run, resumed)
             history = run.history
+            trained = f"{run.progress.elapsed}, steps {run.start + 1} to {recipe.train.iterations}"
         else:
             history = _finished(folder, accelerator, resumed, show)
         if stopped_by is None:
-            result = _result(folder, history, show)
+            result = _result(folder, history)
+            if show:
+                print(summary(folder, result.best, trained))
     if result is None:
         raise KeyboardInterrupt if stopped_by == signal.SIGINT else Terminated
     return result
@@ -117,8 +128,7 @@ def _train(run: Run, resumed: Checkpoint | None) -> signal.Signals | None:
             load(run, resumed)
         if accelerator.is_main_process:
             folder.write_recipe(recipe)
-        # Events that lie after the checkpoint are dropped, as in metrics.jsonl.
-        accelerator.init_trackers(folder.events.name, init_kwargs={"tensorboard": {"purge_step": start + 1}})
+        start_trackers(recipe, accelerator, first_step=start + 1)
         for step, micro_batches in enumerate(run.progress.waiting(batches(run)), start + 1):
             stopped_by = _iterate(run, step, micro_batches, request)
             if stopped_by:
@@ -156,8 +166,9 @@ def _log(run: Run, step: int, outcome: Outcome) -> None:
     if "replaced" in counts:
         run.progress.say(f"step {step}: {counts['replaced']} damaged samples replaced{first}")
     record(run, step, "train", **values, **counts)
-    run.accelerator.log({"train/data_share": run.progress.data_share}, step=step)
-    run.progress.losses(outcome.loss, values["lr"])
+    measured = run.progress.measured()  # not in metrics.jsonl, which is the same for the same run
+    run.accelerator.log({f"train/{name}": value for name, value in measured.items()}, step=step)
+    run.progress.tell(outcome.loss, values["lr"], measured)
 
 
 def _finished(folder: RunFolder, accelerator: Accelerator, found: Checkpoint, show: bool) -> History:
@@ -169,13 +180,8 @@ def _finished(folder: RunFolder, accelerator: Accelerator, found: Checkpoint, sh
     return History(folder.metrics, until=found.step, write=False)
 
 
-def _result(folder: RunFolder, history: History, show: bool) -> FitResult:
+def _result(folder: RunFolder, history: History) -> FitResult:
     best = history.best
     if best is None:
         raise TrainError(f"{folder.metrics} holds no evaluation although the run is finished. Start over with --fresh.")
-    if show:
-        print(f"best  mIoU {best['miou']:.4f} at step {best['step']}: {folder.best}")
-        print(f"last  {folder.last}")
-    return FitResult(
-        best_miou=best["miou"], best_folder=folder.best, last_folder=folder.last, history=tuple(history.records)
-    )
+    return FitResult(best=best, best_folder=folder.best, last_folder=folder.last, history=tuple(history.records))

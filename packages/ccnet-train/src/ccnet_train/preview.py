@@ -11,8 +11,11 @@ from ccnet_train.datasets import SampleDataset
 PREVIEW_ROWS = 4
 
 
-def write_preview(path: Path, model: ccnet.CCNet, dataset: SampleDataset) -> None:
-    """Write picture | truth | prediction of a few pictures, spread over `dataset`, as a PNG."""
+def write_preview(path: Path, model: ccnet.CCNet, dataset: SampleDataset) -> render.Array:
+    """Write picture | truth | prediction of a few pictures, spread over `dataset`, as a PNG, and return that picture.
+
+    It is (H, W, 3) uint8.
+    """
     rows = []
     count = min(PREVIEW_ROWS, len(dataset))
     for row in range(count):
@@ -20,4 +23,6 @@ def write_preview(path: Path, model: ccnet.CCNet, dataset: SampleDataset) -> Non
         prediction = ccnet.predict(model, torch.tensor(sample["image"])).labels
         picture = sample["image"].transpose(1, 2, 0)
         rows.append(render.side_by_side(picture, sample["label"], prediction, dataset.palette))
-    render.write_png(path, render.stack(rows))
+    preview = render.stack(rows)
+    render.write_png(path, preview)
+    return preview

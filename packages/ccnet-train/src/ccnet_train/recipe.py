@@ -170,9 +170,27 @@ class CheckpointSection:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSection:
-    """Log the loss after every `every` iterations, and at the end."""
+    """Log the loss after every `every` iterations, and at the end.
+
+    `trackers` are programs that draw curves, by the names that accelerate has for them.
+    """
 
     every: int = 10
+    trackers: tuple[str, ...] = ("tensorboard",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardSection:
+    """What the model card of best/ and last/ says.
+
+    `datasets` are the names of the training data, the data of the metrics first; by default `data.name` where it is a
+    published dataset, else the recipe's name. `license` is that of the weights, by its identifier on the Hub. `picture`
+    shows the prediction of a validation picture, which `--push` then publishes.
+    """
+
+    datasets: tuple[str, ...] = ()
+    license: str | None = None
+    picture: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +211,7 @@ class Recipe:
     evaluate: EvaluateSection
     checkpoint: CheckpointSection
     log: LogSection = field(default_factory=LogSection)
+    card: CardSection = field(default_factory=CardSection)
 
 
 class RecipeRow(NamedTuple):

@@ -1,6 +1,6 @@
-"""The text of recipes and of `key=value` overrides to plain data."""
+"""The text of recipes and of `key=value` overrides to plain data, whose nested keys have dots."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import yaml
@@ -34,6 +34,19 @@ def override(mapping: dict[str, Any], text: str, text_keys: Collection[str] = ()
             raise RecipeError(f"{text!r}: {section!r} holds the value {mapping!r}, not keys.")
     literal = key in text_keys and value not in ("", "null")
     mapping[last] = value if literal else parse(value, text)
+
+
+def flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of nested mappings by their keys with dots, as :func:`override` takes them."""
+    found: dict[str, Any] = {}
+    for key, value in mapping.items():
+        inner = (
+            {f"{key}.{name}": held for name, held in flat(value).items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+        )
+        found |= inner
+    return found
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from ccnet_train.datasets import SampleDataset, check_data, load_augmentation, l
 from ccnet_train.history import History
 from ccnet_train.launch import AcceleratedOptimizer, Accelerator, own_errors
 from ccnet_train.losses import Objective, check_class_weights
+from ccnet_train.model_card import check_card
 from ccnet_train.network import build_network, train_mode, training_form
 from ccnet_train.optimise import build_optimiser
 from ccnet_train.positions import Batch, PositionBatches, PositionDataset, images_per_process, loader
@@ -77,9 +78,9 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
     samples = PositionDataset(train, augment, recipe.seed)
     for first in (samples, val):
         first[0]
-    return Parts(
-        recipe=recipe, share=share, samples=samples, train=train, val=val, network=build_network(recipe, train)
-    )
+    network = build_network(recipe, train)
+    check_card(recipe, network.config)
+    return Parts(recipe=recipe, share=share, samples=samples, train=train, val=val, network=network)
 
 
 def build_run(
@@ -104,7 +105,13 @@ def build_run(
         average=None if train.weight_average is None else WeightAverage(network, train.weight_average),
         objective=objective,
         history=History(folder.metrics, until=start, write=accelerator.is_main_process),
-        progress=Progress(start=start, total=train.iterations, images_per_step=train.images_per_step, show=show),
+        progress=Progress(
+            start=start,
+            total=train.iterations,
+            images_per_step=train.images_per_step,
+            device=accelerator.device,
+            show=show,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from ccnet_train.checkpoint import Checkpoint
 from ccnet_train.durable import sync
 from ccnet_train.errors import TrainError
 from ccnet_train.recipe import Recipe, to_yaml
+from ccnet_train.recipe_text import flat
 
 WITHOUT_EFFECT = (
     "name",
@@ -24,6 +25,7 @@ WITHOUT_EFFECT = (
     "evaluate.",
     "checkpoint.",
     "log.",
+    "card.",
 )
 """How keys begin that do not change the weights a run ends with, so they may differ when it resumes.
 
@@ -178,7 +180,7 @@ def _remove(path: Path) -> None:
 
 def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return "key was X, is Y" for every key that differs and changes the result."""
-    before, now = _flat(old), _flat(new)
+    before, now = flat(old), flat(new)
     return [
         f"{key} was {_text(before.get(key))}, is {_text(now.get(key))}"
         for key in sorted(before.keys() | now.keys())
@@ -188,13 +190,6 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def _text(value: object) -> str:
     return "not set" if value is None else repr(value)
-
-
-def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from ccnet_train.errors import TrainError
 from ccnet_train.evaluate import evaluate
 from ccnet_train.evaluation_folder import write_evaluation
 from ccnet_train.launch import share_buffers, sum_over_processes
+from ccnet_train.model_card import card_values
 from ccnet_train.preview import write_preview
 from ccnet_train.run import Run
 from ccnet_train.sharding import local, whole
 from ccnet_train.state import collect, restore
 from ccnet_train.subject import Subject, subject_of
+from ccnet_train.trackers import log_picture
 
 
 def save(run: Run, step: int, *, evaluates: bool) -> None:
@@ -60,7 +62,7 @@ def all_replaced(run: Run) -> int:
 
 
 def record(run: Run, step: int, section: str, **values: float) -> None:
-    """Write the `values` of `step` to metrics.jsonl and TensorBoard."""
+    """Give the `values` of `step` to metrics.jsonl and the trackers."""
     run.history.add(step, **values)
     run.accelerator.log({f"{section}/{key}": value for key, value in values.items()}, step=step)
 
@@ -79,11 +81,12 @@ def _evaluate(run: Run, step: int, target: Path | None) -> None:
         record(run, step, "val", **metrics)
         run.progress.say(f"step {step}: mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}")
         if target:
-            network.save_pretrained(target / "last", metrics=metrics, datasets=(run.recipe.name,))
+            network.save_pretrained(target / "last", **card_values(run.recipe, metrics, run.parts.val))
             write_evaluation(target / "last", _subject(run, network, step), found.pictures)
             if best is None or scores.miou > best["miou"]:
                 kept_weights.copy(target / "last", target / "best")
-            write_preview(run.folder.preview, network, run.parts.val)
+            preview = write_preview(run.folder.preview, network, run.parts.val)
+            log_picture(run.accelerator, "val/preview", preview, step)
 
 
 def _subject(run: Run, network: ccnet.CCNet, step: int) -> Subject:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ccnet_train.commands.arguments import add_recipe, is_main_process
 from ccnet_train.errors import TrainError
-from ccnet_train.recipe import load_recipe, to_yaml
+from ccnet_train.recipe import Recipe, load_recipe, to_yaml
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", *, epilog: str) -> None:
@@ -17,18 +17,28 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", *, epil
     start.add_argument("--fresh", action="store_true", help="delete the run in the output folder and start over")
     start.add_argument("--allow-change", action="store_true", help="continue although keys changed that matter")
     parser.add_argument("--dry-run", action="store_true", help="check recipe and data, print what would run")
+    parser.add_argument(
+        "--push", metavar="ORG/NAME", help="after the run, push its best weights to the Hugging Face Hub"
+    )
     parser.set_defaults(run=run, how_to_continue=how_to_continue)
 
 
 def run(options: argparse.Namespace) -> None:
     """Train as the recipe says, or with `--dry-run` say what would be trained."""
+    recipe = load_recipe(options.recipe, options.overrides)
+    pushes = options.push is not None and is_main_process()
+    if pushes:
+        from ccnet_train.publish import announce, push
+
+        print(announce(recipe, options.push))
     if options.dry_run:
-        _describe(options)
+        _describe(recipe, options)
         return
     from ccnet_train.loop import fit
 
-    recipe = load_recipe(options.recipe, options.overrides)
-    fit(recipe, fresh=options.fresh, allow_change=options.allow_change)
+    result = fit(recipe, fresh=options.fresh, allow_change=options.allow_change)
+    if pushes:
+        print(f"pushed {push(recipe, result, options.push)}")
 
 
 def how_to_continue(options: argparse.Namespace) -> str:
@@ -51,11 +61,10 @@ def how_to_continue(options: argparse.Namespace) -> str:
     return f" The same command{without} continues from step {found.step}."
 
 
-def _describe(options: argparse.Namespace) -> None:
+def _describe(recipe: Recipe, options: argparse.Namespace) -> None:
     from ccnet_train.dry_run import describe
     from ccnet_train.launch import launched_processes, refuse_lost_processes
 
-    recipe = load_recipe(options.recipe, options.overrides)
     processes = launched_processes(os.environ)
     refuse_lost_processes(os.environ, processes)
     if is_main_process():  # alone: two at once would disturb each other's try of the output folder
