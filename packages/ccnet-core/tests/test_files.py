@@ -8,7 +8,7 @@ import pytest
 
 from ccnet_core import files
 from ccnet_core.errors import CCNetError
-from ccnet_core.files import replace_folder, write_bytes, write_text
+from ccnet_core.files import replace_file, replace_folder, write_bytes, write_text
 
 
 def names(folder):
@@ -35,6 +35,38 @@ def test_failed_write_keeps_the_older_file(tmp_path, monkeypatch):
         write_bytes(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
+
+
+def test_file_is_there_only_when_the_block_has_ended(tmp_path):
+    write_bytes(tmp_path / "a", b"old")
+    with replace_file(tmp_path / "a") as temporary:
+        assert temporary.read_bytes() == b""
+        temporary.write_bytes(b"new")
+        assert (tmp_path / "a").read_bytes() == b"old"
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), CCNetError("no")])
+def test_failure_keeps_the_older_file(tmp_path, error):
+    write_bytes(tmp_path / "a", b"old")
+
+    def fail():
+        with replace_file(tmp_path / "a") as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_of_two_files_the_one_that_fails_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"/file/b: cannot be written \("), replace_file(tmp_path / "a"):
+        write_bytes(tmp_path / "file" / "b", b"")
+    assert names(tmp_path) == ["file"]
 
 
 def test_failure_keeps_the_older_folder(tmp_path):

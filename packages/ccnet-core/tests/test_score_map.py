@@ -77,16 +77,24 @@ def test_last_window_is_shifted_inside(extent, crop, stride, expected):
     assert window_offsets(extent, crop, stride) == expected
 
 
-def mean_of_windows(pictures, crop, stride):
-    """The obvious definition in float64: add every window, divide by how many there were."""
+def mean_of_windows(pictures, crop, stride, blend="mean"):
+    """The obvious definition in float64: add every window times its weights, divide by their sum."""
     total, count = np.zeros(pictures.shape), np.zeros(pictures.shape)
+    size = [min(edge, extent) for edge, extent in zip(crop, pictures.shape[2:], strict=True)]
+    weight = [[closeness(y, size[0]) * closeness(x, size[1]) for x in range(size[1])] for y in range(size[0])]
+    weight = np.array(weight) if blend == "linear" else np.ones(size)
     for top in window_offsets(pictures.shape[2], crop[0], stride[0]):
         for left in window_offsets(pictures.shape[3], crop[1], stride[1]):
             place = (..., slice(top, top + crop[0]), slice(left, left + crop[1]))
-            total[place] += resized_twice(torch.from_numpy(pictures[place].copy())).numpy()
-            count[place] += 1
+            total[place] += resized_twice(torch.from_numpy(pictures[place].copy())).numpy() * weight
+            count[place] += weight
     assert (count > 0).all()
     return total / count
+
+
+def closeness(pixel, extent):
+    """How far the middle of a pixel is from the nearer border, of the half extent."""
+    return min(pixel + 0.5, extent - pixel - 0.5) / (extent / 2)
 
 
 def resized_twice(window):
@@ -98,22 +106,48 @@ def coarse(window):
     return F.interpolate(window, size=[-(-edge // 4) for edge in window.shape[2:]], mode="area")
 
 
-def slide(pictures, crop, stride):
+def slide(pictures, crop, stride, blend="mean"):
     shape = (len(pictures), *pictures.shape[2:], pictures.shape[1])
 
     def segment(window):
         return Resized(Logits(coarse(window)), tuple(window.shape[2:]), align_corners=False)
 
-    return Sliding(shape, crop, stride, lambda start, stop: pictures[:, :, start:stop], segment, pictures.device)
+    def read(start, stop):
+        return pictures[:, :, start:stop]
+
+    return Sliding(shape, crop, stride, read, segment, pictures.device, blend)
+
+
+BLEND = st.sampled_from(["mean", "linear"])
 
 
 @quickly
-@given(SIZE, st.tuples(st.integers(1, 30), st.integers(1, 30)), st.data(), st.integers(1, 40))
-def test_sliding_windows_are_added_and_divided(size, crop, data, step):
+@given(SIZE, st.tuples(st.integers(1, 30), st.integers(1, 30)), st.data(), st.integers(1, 40), BLEND)
+def test_sliding_windows_are_added_and_divided(size, crop, data, step, blend):
     stride = data.draw(st.tuples(st.integers(1, crop[0]), st.integers(1, crop[1])))
     pictures = draw(size)
-    expected = mean_of_windows(pictures.double().numpy(), crop, stride)
-    np.testing.assert_allclose(collect(slide(pictures, crop, stride), step), expected, atol=1e-5)
+    expected = mean_of_windows(pictures.double().numpy(), crop, stride, blend)
+    np.testing.assert_allclose(collect(slide(pictures, crop, stride, blend), step), expected, atol=1e-5)
+
+
+def test_linear_blending_has_no_step_where_a_window_begins_or_ends():
+    """Two windows that disagree by 1: their mean steps by a half, their linear blend by little at every pixel."""
+
+    def steepest(blend):
+        values = iter([0.0, 1.0])
+        sliding = Sliding(
+            (1, 1, 60, 1),
+            (1, 40),
+            (1, 20),
+            lambda start, stop: torch.zeros(1, 1, stop - start, 60),
+            lambda window: Logits(torch.full((1, 1, *window.shape[2:]), next(values))),
+            torch.device("cpu"),
+            blend,
+        )
+        return sliding.rows(0, 1).flatten().diff().abs().max()
+
+    assert steepest("mean") == 0.5
+    assert steepest("linear") < 0.06
 
 
 def test_windows_are_segmented_once_and_forgotten_when_no_row_below_needs_them():

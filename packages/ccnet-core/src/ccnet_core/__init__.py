@@ -14,6 +14,7 @@ from ccnet_core.losses import CategoryConsistentLoss, CrossEntropy, OhemCrossEnt
 from ccnet_core.model import CCNet, CCNetOutput
 from ccnet_core.non_local import NonLocalBlock
 from ccnet_core.predict import Prediction, predict
+from ccnet_core.predict_large import estimate_large, predict_large
 from ccnet_core.rcca import CrissCrossAttention, CrissCrossAttention3d, RecurrentCrissCrossAttention
 from ccnet_core.zoo import list_models
 
@@ -40,6 +41,8 @@ __all__ = [
     "attention_backends",
     "attention_map",
     "convert_checkpoint",
+    "estimate_large",
     "list_models",
     "predict",
+    "predict_large",
 ]

@@ -15,9 +15,19 @@ from ccnet_core.errors import CCNetError
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, making parent folders. A reader sees the old content or the new one.
+    """Write `data` to `path`, as :func:`replace_file` does."""
+    with replace_file(path) as temporary:
+        temporary.write_bytes(data)
 
-    Raises CCNetError if `path` is a folder, and OSError, which names `path`, if it cannot be written.
+
+@contextmanager
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Give an empty file beside `path` that takes its place when the block ends without an error.
+
+    Makes parent folders. A reader sees the old content or the new one. On an error, Ctrl-C too, the new file is removed
+    and the old one stays. A process that is killed leaves a file `.NAME-xxxxxxxxxxxx.tmp` beside `path`, which nobody
+    uses or removes. Raises CCNetError if `path` is a folder, and OSError, which names `path`, if it cannot be written;
+    every OSError of the block is taken for that.
     """
     path = Path(path).resolve()
     if path.is_dir():
@@ -25,9 +35,12 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        temporary.touch(exist_ok=False)
+        yield temporary
         temporary.replace(path)
     except OSError as error:
+        if error.errno is None:  # it was raised here, for another file within the block
+            raise
         raise OSError(f"{path}: cannot be written ({error.strerror}). Give another place.") from error
     finally:
         with contextlib.suppress(OSError):  # after the renaming, or where there is no folder, nothing is left

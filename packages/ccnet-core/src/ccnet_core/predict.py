@@ -96,7 +96,7 @@ def _views(model: CCNet, pictures: Tensor, plan: InferencePlan) -> list[ScoreMap
     mirrors = (False, True) if plan.flip else (False,)
     sizes = [view_size(size, scale, plan) for scale in plan.scales]
     views = (_view(model, pictures, view, mirrored, plan) for view in sizes for mirrored in mirrors)
-    return [_fit(model, view, size) for view in views]
+    return [fit(model, view, size) for view in views]
 
 
 def picture_size(pictures: Tensor) -> tuple[int, int]:
@@ -125,7 +125,7 @@ def _view(model: CCNet, pictures: Tensor, size: tuple[int, int], mirrored: bool,
         return rows.flip(3) if mirrored else rows
 
     def segment(view: Tensor) -> ScoreMap:
-        return _fit(model, Logits(model(view, auxiliary=False).logits), picture_size(view))
+        return fit(model, Logits(model(view, auxiliary=False).logits), picture_size(view))
 
     view: ScoreMap
     if plan.mode == "slide" and plan.crop is not None and plan.stride is not None:
@@ -136,7 +136,7 @@ def _view(model: CCNet, pictures: Tensor, size: tuple[int, int], mirrored: bool,
     return Mirrored(view) if mirrored else view
 
 
-def _fit(model: CCNet, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
+def fit(model: CCNet, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
     """Resize to `size`, with the model's `align_corners`."""
     return scores if scores.shape[1:3] == size else Resized(scores, size, model.config.align_corners)
 
@@ -148,12 +148,17 @@ def _walk(views: Sequence[ScoreMap], *, keep_scores: bool) -> tuple[Tensor, Tens
     kept = None
     if keep_scores:
         kept = torch.empty(batch, classes, height, width, dtype=torch.float32, device="cpu")
-    for start, stop in strips(0, height, max(view.row_bytes for view in views)):
-        scores = _mean(views, start, stop)
-        labels[:, start:stop] = scores.argmax(3)
+    for rows, scores in score_strips(views):
+        labels[:, rows] = scores.argmax(3)
         if kept is not None:
-            kept[:, :, start:stop] = scores.permute(0, 3, 1, 2)
+            kept[:, :, rows] = scores.permute(0, 3, 1, 2)
     return labels, kept
+
+
+def score_strips(views: Sequence[ScoreMap], fewest: int = 1) -> Iterator[tuple[slice, Tensor]]:
+    """Yield rows, `fewest` or more of them, and their scores (B, n, W, K), from top to bottom."""
+    for start, stop in strips(0, views[0].shape[1], max(view.row_bytes for view in views), fewest):
+        yield slice(start, stop), _mean(views, start, stop)
 
 
 def _mean(views: Sequence[ScoreMap], start: int, stop: int) -> Tensor:

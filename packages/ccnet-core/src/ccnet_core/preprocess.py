@@ -1,7 +1,8 @@
 """From a file or array to the uint8 tensor that the model takes, and the normalisation inside the model."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +20,36 @@ Picture = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 
 def read_picture(path: str | Path) -> Image.Image:
     """Read a file as RGB, turned as its EXIF orientation says. Raises PictureError that names the file."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns before it refuses; both mean the same to the user.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with refusing(path), warnings.catch_warnings():
+        # Pillow warns before it refuses; both mean the same to the user.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
             with Image.open(path) as image:
                 ImageOps.exif_transpose(image, in_place=True)
                 return _to_rgb(image, str(path))
+        except UnidentifiedImageError:
+            raise PictureError(f"{path}: not a picture that Pillow can read. Convert it to PNG or JPEG.") from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise PictureError(
+                f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels. Store it as TIFF or .npy and give it to "
+                "`ccnet predict-large`, or cut it into smaller pictures."
+            ) from None
+
+
+@contextmanager
+def refusing(path: str | Path) -> Iterator[None]:
+    """Turn whatever goes wrong while the picture `path` is read into a PictureError that names it."""
+    try:
+        yield
+    except (PictureError, MemoryError):
+        raise
     except FileNotFoundError:
         raise PictureError(f"{path}: there is no such file.") from None
     except IsADirectoryError:
         raise PictureError(f"{path}: this is a folder. Give the name of a picture.") from None
     except PermissionError:
         raise PictureError(f"{path}: may not be read. Check its permissions.") from None
-    except PictureError:
-        raise
-    except UnidentifiedImageError:
-        raise PictureError(f"{path}: not a picture that Pillow can read. Convert it to PNG or JPEG.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(
-            f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels. Cut it into smaller pictures."
-        ) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders answer damage with errors of every kind
         raise PictureError(f"{path}: damaged or unreadable ({error}). Fetch or export the file again.") from error
 
 

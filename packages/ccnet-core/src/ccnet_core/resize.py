@@ -15,9 +15,9 @@ STRIP_BYTES = 2**22
 """What is too large to be held whole is computed in strips of rows of this size; a dozen may exist at a time."""
 
 
-def strips(start: int, stop: int, row_bytes: float) -> Iterator[tuple[int, int]]:
-    """Cut the rows from `start` to `stop` into runs of at most `STRIP_BYTES`, but of one row at least."""
-    step = max(1, int(STRIP_BYTES / row_bytes))
+def strips(start: int, stop: int, row_bytes: float, fewest: int = 1) -> Iterator[tuple[int, int]]:
+    """Cut the rows from `start` to `stop` into runs of at most `STRIP_BYTES`, but of `fewest` rows at least."""
+    step = max(fewest, int(STRIP_BYTES / row_bytes))
     for first in range(start, stop, step):
         yield first, min(first + step, stop)
 

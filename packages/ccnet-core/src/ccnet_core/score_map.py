@@ -5,11 +5,13 @@ and argmax then walk through memory in order, in a quarter of the time that (B, 
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Blend = Literal["mean", "linear"]
 
 
 class ScoreMap(Protocol):
@@ -94,7 +96,7 @@ class Sliding:
 
     `crop` and `stride` are (height, width). `read(start, stop)` gives rows of the pictures, (B, 3, n, W), `segment`
     the map of a window of them, on `device`. Windows are segmented when the first of their rows is asked for, and
-    forgotten when only rows below them are.
+    forgotten when only rows below them are. `blend` is how much a window counts at a pixel: see :func:`window_weight`.
     """
 
     def __init__(
@@ -105,10 +107,12 @@ class Sliding:
         read: Callable[[int, int], Tensor],
         segment: Callable[[Tensor], ScoreMap],
         device: torch.device,
+        blend: Blend = "mean",
     ) -> None:
         _, height, width, _ = self.shape = shape
         self.row_bytes: float = _row_bytes(shape)
         self._crop = min(crop[0], height), min(crop[1], width)
+        self._weight = window_weight(self._crop, blend).to(device)
         self._tops, self._lefts = window_offsets(height, crop[0], stride[0]), window_offsets(width, crop[1], stride[1])
         self._read, self._segment, self._device = read, segment, device
         self._open: dict[int, list[ScoreMap]] = {}
@@ -119,19 +123,33 @@ class Sliding:
         self._open = {top: self._open.get(top) or self._segment_windows(top) for top in reached}
         batch, _, width, classes = self.shape
         total = torch.zeros(batch, stop - start, width, classes, dtype=torch.float32, device=self._device)
-        count = torch.zeros(stop - start, width, 1, dtype=torch.float32, device=self._device)
+        weights = torch.zeros(stop - start, width, 1, dtype=torch.float32, device=self._device)
         for top, windows in self._open.items():
             first, last = max(start, top), min(stop, top + self._crop[0])
+            weight = self._weight[first - top : last - top, :, None]
             for left, window in zip(self._lefts, windows, strict=True):
                 rows, columns = slice(first - start, last - start), slice(left, left + self._crop[1])
-                total[:, rows, columns] += window.rows(first - top, last - top)
-                count[rows, columns] += 1
-        return total.div_(count)
+                total[:, rows, columns].addcmul_(window.rows(first - top, last - top), weight)
+                weights[rows, columns] += weight
+        return total.div_(weights)
 
     def _segment_windows(self, top: int) -> list[ScoreMap]:
         """Segment the windows side by side whose first row is `top`."""
         pictures = self._read(top, top + self._crop[0])
         return [self._segment(pictures[..., left : left + self._crop[1]]) for left in self._lefts]
+
+
+def window_weight(crop: tuple[int, int], blend: Blend) -> Tensor:
+    """Return how much a window counts at each of its pixels, float32 (height, width).
+
+    "mean" is 1 everywhere. "linear" falls from 1 in the middle to almost 0 at the border along each axis, so that a
+    window begins and ends without a step; the weights of the windows over a pixel are divided by their sum.
+    """
+    if blend == "mean":
+        return torch.ones(crop, dtype=torch.float32, device="cpu")
+    distances = [torch.arange(extent, dtype=torch.float32, device="cpu") for extent in crop]
+    rows, columns = (1 - (2 * distance + 1 - len(distance)).abs() / len(distance) for distance in distances)
+    return torch.outer(rows, columns)
 
 
 def window_offsets(extent: int, crop: int, stride: int) -> list[int]:
