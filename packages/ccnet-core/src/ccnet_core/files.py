@@ -40,6 +40,29 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 @contextmanager
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Give a name of the same ending beside `path`; what is written there takes its place when the block ends.
+
+    For files that a library writes itself, else as :func:`write_bytes`. On an error nothing is left and an older file
+    stays. A process that is killed leaves a folder `.NAME-xxxxxxxxxxxx.tmp`.
+    """
+    path = Path(path).resolve()
+    if path.is_dir():
+        raise CCNetError(f"{path}: this is a folder. Give the name of a file.")
+    temporary = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror}). Give another place.") from error
+    try:
+        yield temporary / path.name
+        (temporary / path.name).replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def replace_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty folder beside `path` that takes its place when the block ends without an error.
 
