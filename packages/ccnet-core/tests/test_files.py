@@ -8,7 +8,7 @@ import pytest
 
 from ccnet_core import files
 from ccnet_core.errors import CCNetError
-from ccnet_core.files import replace_folder, write_bytes, write_text
+from ccnet_core.files import replace_file, replace_folder, write_bytes, write_text
 
 
 def names(folder):
@@ -35,6 +35,34 @@ def test_failed_write_keeps_the_older_file(tmp_path, monkeypatch):
         write_bytes(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
+
+
+def test_file_that_a_library_writes_takes_its_place_whole_or_not_at_all(tmp_path):
+    with replace_file(tmp_path / "new" / "a.bin") as file:
+        file.write_bytes(b"old")
+        assert (file.name, names(tmp_path / "new")) == ("a.bin", [file.parent.name])
+    assert names(tmp_path / "new") == ["a.bin"]
+
+    def fail():
+        with replace_file(tmp_path / "new" / "a.bin") as file:
+            file.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (tmp_path / "new" / "a.bin").read_bytes() == b"old"
+    assert names(tmp_path / "new") == ["a.bin"]
+
+
+def test_place_where_no_file_can_be_written_is_named(tmp_path):
+    (tmp_path / "a").touch()
+    with (
+        pytest.raises(OSError, match=r"/a/b: cannot be written \(.*\). Give another place"),
+        replace_file(tmp_path / "a" / "b"),
+    ):
+        pass
+    with pytest.raises(CCNetError, match="this is a folder"), replace_file(tmp_path):
+        pass
 
 
 def test_failure_keeps_the_older_folder(tmp_path):

@@ -31,13 +31,13 @@ def export_aot(
 
     Raises ExportError, and leaves no file, if there is no compiler, if it fails, or if answers differ.
     """
-    _require_compiler()
     require(size is None or is_pair(size), f"size must be two whole numbers above 0, height and width, got {size!r}")
     if size is None and model.config.backbone.ceil_mode:
         raise ExportError(
             f"{model.config.name}: AOTInductor miscalculates a max-pool with ceil_mode for pictures of several sizes. "
             "Give one size (--size H,W), or take ONNX or --format program, which take any."
         )
+    _require_compiler()
     deployed, step = Deployed(model, output), stride(model.config)
     free = {} if size else {2: step * Dim("rows", min=2), 3: step * Dim("columns", min=2)}
     example = size or (9 * step, 12 * step)

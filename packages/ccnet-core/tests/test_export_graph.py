@@ -1,0 +1,67 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+import ccnet_core as ccnet
+from ccnet_core.errors import ConfigError
+from ccnet_core.export.graph import ANY_SIZE, EXAMPLE, Deployed, capture, metadata, stride
+
+
+def test_outputs_are_what_predict_gives_and_the_logits(network, pictures):
+    labels, logits = Deployed(network, "labels")(pictures)
+    expected = [ccnet.predict(network, picture, mode="whole").labels for picture in pictures]
+    assert labels.dtype == torch.uint8
+    assert np.array_equal(labels.numpy(), np.stack(expected))
+    with torch.no_grad():
+        exact = copy.deepcopy(network).double()(pictures.double()).logits
+    assert (logits - exact).abs().max() < 1e-4 * exact.abs().max()
+    assert torch.equal(Deployed(network, "logits")(pictures), logits)
+
+
+def test_graph_has_no_shape_that_depends_on_data_and_no_diag(network):
+    graph = capture(Deployed(network, "labels"), EXAMPLE, ANY_SIZE)
+    values = [node.meta["val"] for node in graph.graph.nodes if "val" in node.meta]
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    assert len(tensors) > 50
+    assert not any(free_unbacked_symbols(tensor) for tensor in tensors)
+    names = {str(node.target) for node in graph.graph.nodes if node.op == "call_function"}
+    assert not [name for name in names if any(word in name for word in ("diag", "nonzero", "item", "_local_scalar"))]
+
+
+def test_a_copy_is_exported_without_what_training_needs(network):
+    state = copy.deepcopy(network.state_dict())
+    deployed = Deployed(network.train().double(), "labels")
+    kept = set(deployed.state_dict())
+    assert not [name for name in kept if "auxiliary" in name or "consistency" in name]
+    assert {tensor.dtype for tensor in deployed.state_dict().values() if tensor.is_floating_point()} == {torch.float32}
+    assert not any(module.training for module in deployed.modules())
+    assert network.training
+    assert network.auxiliary_head is not None
+    network.eval().float()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_more_than_256_classes_are_int32():
+    model = ccnet.CCNet.from_config("ccnet_tiny", num_classes=257)
+    labels, _ = Deployed(model, "labels")(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    assert labels.dtype == torch.int32
+
+
+def test_unknown_output_is_refused(tiny):
+    with pytest.raises(ConfigError, match="output must be 'labels' or 'logits', got 'scores'"):
+        Deployed(tiny, "scores")
+
+
+def test_stride_is_that_of_the_logits(network):
+    logits = network(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), auxiliary=False).logits
+    assert 64 // stride(network.config) in (logits.shape[2], logits.shape[2] - 1)  # ceil_mode may add one
+
+
+def test_metadata_hold_what_a_reader_of_labels_needs(tiny):
+    facts = metadata(tiny.config)
+    assert facts["classes"] == '["class 0", "class 1", "class 2", "class 3"]'
+    assert facts["palette"] == "[[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]"
+    assert (facts["model"], facts["align_corners"], facts["stride"]) == ("ccnet_tiny", "false", "4")
