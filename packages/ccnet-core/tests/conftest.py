@@ -239,9 +239,12 @@ def network(request: pytest.FixtureRequest) -> ccnet.CCNet:
     return _enliven(ccnet.CCNet(replace(config, **parts, align_corners=align_corners))).eval()
 
 
-@pytest.fixture(params=[(1, 65, 97), (2, 33, 50), (3, 129, 80)], ids=str, scope="session")
-def pictures(request: pytest.FixtureRequest) -> torch.Tensor:
+@pytest.fixture(scope="session")
+def pictures() -> list[torch.Tensor]:
     """Pictures of several sizes, most of them odd, uint8 (B, 3, H, W)."""
     generator = torch.Generator().manual_seed(1)
-    coarse = torch.randint(0, 256, (request.param[0], 3, 4, 6), generator=generator).float()
-    return torch.nn.functional.interpolate(coarse, request.param[1:], mode="bilinear").to(torch.uint8)
+    made = []
+    for batch, *size in ((1, 65, 97), (2, 33, 50), (3, 129, 80)):
+        coarse = torch.randint(0, 256, (batch, 3, 4, 6), generator=generator).float()
+        made.append(torch.nn.functional.interpolate(coarse, size, mode="bilinear").to(torch.uint8))
+    return made

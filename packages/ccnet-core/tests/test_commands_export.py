@@ -1,26 +1,34 @@
+import re
+from pathlib import Path
+
 import numpy as np
-import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 import ccnet_core as ccnet
 from ccnet_core.export import onnx_file
 
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "export.md"
 MEASURED = "compared with torch: logits differ by at most "
 EQUAL = "100.0000% of labels are equal (batch x height x width: 2x64x64, 1x65x97, 2x129x80)"
 
 
-def test_onnx_is_written_and_compared(run, tiny, weights, picture, tmp_path):
-    path = tmp_path / "new" / "tiny.onnx"
+def test_onnx_is_written_and_compared_and_python_of_the_page_runs_it(run, tiny, weights, tmp_path, monkeypatch):
+    path = tmp_path / "new" / "network.onnx"
     done = run("export", "--model", weights, "--out", path)
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
     assert first == f"{weights} -> {path} (onnx, {path.stat().st_size / 1e6:.1f} MB)"
     assert second.startswith(MEASURED)
     assert second.endswith(EQUAL)
-    image = picture.transpose(2, 0, 1)[None].copy()
-    (labels,) = onnxruntime.InferenceSession(path).run(["labels"], {"image": image})
-    assert np.array_equal(labels[0], ccnet.predict(tiny, picture).labels)
+    monkeypatch.chdir(path.parent)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (33, 50, 3), dtype=np.uint8)).save("street.jpg")
+    snippet = re.search(r"```python\n(import json\n.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[1]
+    exec(compile(snippet, str(PAGE), "exec"), {})
+    with Image.open("labels.png") as saved:
+        assert np.array_equal(np.asarray(saved), ccnet.predict(tiny, "street.jpg").labels)
+        assert saved.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
 
 
 def test_pt2_is_a_program_and_may_give_logits_alone(run, tiny, weights, tmp_path):
