@@ -25,8 +25,8 @@ def export_aot(
     """Compile `model` to a package for :func:`load_aot`, for any batch, and return how it compares with the network.
 
     `size` is the (height, width) of all pictures. Without it they are multiples of the network's stride, 8 in the
-    published models, from two cells on: the compiler cannot reason about rounded sizes in attention. For the same
-    reason a max-pool with `ceil_mode`, as in the authors' models, needs `size`. Input and outputs are those of
+    published models, from two cells on: the compiler of torch 2.13 stops at rounded sizes in attention. For the
+    same reason a max-pool with `ceil_mode`, as in the authors' models, needs `size`. Input and outputs are those of
     :class:`ccnet_core.export.graph.Deployed`. Compiling takes a C++ compiler and a minute or more.
 
     Raises ExportError, and leaves no file, if there is no compiler, if it fails, or if answers differ.
@@ -34,8 +34,8 @@ def export_aot(
     require(size is None or is_pair(size), f"size must be two whole numbers above 0, height and width, got {size!r}")
     if size is None and model.config.backbone.ceil_mode:
         raise ExportError(
-            f"{model.config.name}: AOTInductor miscalculates a max-pool with ceil_mode for pictures of several sizes. "
-            "Give one size (--size H,W), or take ONNX or --format program, which take any."
+            f"{model.config.name}: AOTInductor takes attention behind a max-pool with ceil_mode for one size only. "
+            "Give it (--size H,W), or take ONNX or --format program, which take any."
         )
     _require_compiler()
     deployed, step = Deployed(model, output), stride(model.config)
