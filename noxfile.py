@@ -18,9 +18,9 @@ nox.options.sessions = ["lint", "typecheck", "interfaces", "tests"]
 NAMES = ["core", "kernels", "data", "train"]
 # What each environment of `tests` holds. A distribution stands alone but for what it depends on.
 ROOMS = {"core": ["core"], "kernels": ["kernels"], "data": ["data"], "train": ["core", "train"], "integration": NAMES}
-# Core comes with the reader of TIFF, kernels with their compiler and with matplotlib, data with the readers of COCO's
-# masks and of MATLAB files.
-EXTRAS = {"core": "[large]", "kernels": "[cu13,plot]", "data": "[coco,voc]"}
+# Core comes with the reader of TIFF and what writes and runs ONNX, kernels with their compiler and with matplotlib, data
+# with the readers of COCO's masks and of MATLAB files.
+EXTRAS = {"core": "[large,onnx]", "kernels": "[cu13,plot]", "data": "[coco,voc]"}
 SOURCES = [f"packages/ccnet-{name}/src" for name in NAMES]
 CONSTRAINTS = ["--constraint", "constraints.txt", "--build-constraint", "constraints.txt"]
 PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
@@ -28,6 +28,7 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
 ORDINARY = "not gpu and not slow and not hosts"
+TIMED = ["core", "export", "kernels", "load", "train"]
 PEERS = "packages/ccnet-core/peers"
 
 # pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
@@ -140,12 +141,13 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 
 
 @nox.session
-@nox.parametrize("room", ["core", "kernels", "load", "train"], ids=["core", "kernels", "load", "train"])
+@nox.parametrize("room", TIMED, ids=TIMED)
 def bench(session: nox.Session, room: str) -> None:
-    """Time attention (torch's form against einsum, kernels against it), loading weights, and a step of training."""
+    """Time attention (torch's form against einsum, kernels against it), exported files, loading, a step of training."""
     install(session, *sources(["core", "kernels"] if room != "train" else ["core", "train"]))
     commands = {
         "core": ["packages/ccnet-core/benchmarks/attention.py"],
+        "export": ["packages/ccnet-core/benchmarks/export.py"],
         "kernels": ["-m", "ccnet_kernels.bench"],
         "load": ["packages/ccnet-core/benchmarks/load.py"],
         "train": ["packages/ccnet-train/benchmarks/step.py"],

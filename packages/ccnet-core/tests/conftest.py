@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,7 @@ from PIL import Image
 
 import ccnet_core as ccnet
 from ccnet_core.cli import main
+from ccnet_core.config import AuxiliaryHeadConfig
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
@@ -205,3 +206,45 @@ def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     server.slept = module.point_client_at(server, tmp_path / "home", monkeypatch)
     yield server
     server.stop()
+
+
+NETWORKS = {
+    "stride 4": {"strides": (1,), "dilations": (1,), "depths": (1,)},
+    "align corners, one step": {"align_corners": True, "recurrence": 1},
+    "the authors' form": {
+        **{"align_corners": True, "ceil_mode": True, "contract_dilation": False, "stem_channels": (8, 8, 16)},
+        **{"negative_slope": 0.01, "channel_order": "bgr", "shared_weights": False},
+    },
+    "no attention": {"recurrence": 0},
+    "non-local": {"attention": "non_local", "recurrence": 1},
+}
+"""Narrow networks of every form that a graph may have, stride 8 unless said otherwise."""
+
+
+@pytest.fixture(params=NETWORKS, scope="session")
+def network(request: pytest.FixtureRequest) -> ccnet.CCNet:
+    """One of `NETWORKS`, enlivened, with everything that only training needs."""
+    asked = NETWORKS[request.param]
+    torch.manual_seed(0)
+    config = ccnet.CCNet.from_config("ccnet_small", num_classes=5).config
+    parts = {
+        "backbone": replace(config.backbone, width=8, stem_channels=(8,)),
+        "head": replace(config.head, channels=16, reduction=4, consistency_channels=4),
+        "auxiliary": AuxiliaryHeadConfig(stage=0, channels=8),
+        "pixels": config.pixels,
+    }
+    for name, part in parts.items():
+        parts[name] = replace(part, **{key: value for key, value in asked.items() if hasattr(part, key)})
+    align_corners = asked.get("align_corners", False)
+    return _enliven(ccnet.CCNet(replace(config, **parts, align_corners=align_corners))).eval()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[torch.Tensor]:
+    """Pictures of several sizes, most of them odd, uint8 (B, 3, H, W)."""
+    generator = torch.Generator().manual_seed(1)
+    made = []
+    for batch, *size in ((1, 65, 97), (2, 33, 50), (3, 129, 80)):
+        coarse = torch.randint(0, 256, (batch, 3, 4, 6), generator=generator).float()
+        made.append(torch.nn.functional.interpolate(coarse, size, mode="bilinear").to(torch.uint8))
+    return made

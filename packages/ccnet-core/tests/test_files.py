@@ -38,13 +38,13 @@ def test_failed_write_keeps_the_older_file(tmp_path, monkeypatch):
 
 
 def test_file_is_there_only_when_the_block_has_ended(tmp_path):
-    write_bytes(tmp_path / "a", b"old")
-    with replace_file(tmp_path / "a") as temporary:
-        assert temporary.read_bytes() == b""
+    write_bytes(tmp_path / "a.pt2", b"old")
+    with replace_file(tmp_path / "a.pt2") as temporary:
+        assert (temporary.suffix, temporary.read_bytes()) == (".pt2", b"")
         temporary.write_bytes(b"new")
-        assert (tmp_path / "a").read_bytes() == b"old"
-    assert (tmp_path / "a").read_bytes() == b"new"
-    assert names(tmp_path) == ["a"]
+        assert (tmp_path / "a.pt2").read_bytes() == b"old"
+    assert (tmp_path / "a.pt2").read_bytes() == b"new"
+    assert names(tmp_path) == ["a.pt2"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), CCNetError("no")])
@@ -67,6 +67,17 @@ def test_of_two_files_the_one_that_fails_is_named(tmp_path):
     with pytest.raises(OSError, match=r"/file/b: cannot be written \("), replace_file(tmp_path / "a"):
         write_bytes(tmp_path / "file" / "b", b"")
     assert names(tmp_path) == ["file"]
+
+
+def test_place_where_no_file_can_be_written_is_named(tmp_path):
+    (tmp_path / "a").touch()
+    with (
+        pytest.raises(OSError, match=r"/a/b: cannot be written \(.*\). Give another place"),
+        replace_file(tmp_path / "a" / "b"),
+    ):
+        pass
+    with pytest.raises(CCNetError, match="this is a folder"), replace_file(tmp_path):
+        pass
 
 
 def test_failure_keeps_the_older_folder(tmp_path):

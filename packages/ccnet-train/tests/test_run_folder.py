@@ -23,7 +23,7 @@ def folder(tmp_path, squares):
         folder.path / "notes",
     ):
         path.mkdir(parents=True)
-    (folder.path / ".metrics.jsonl-0123456789ab.tmp").write_text("half")
+    (folder.path / ".metrics.jsonl-0123456789ab.tmp.jsonl").write_text("half")
     folder.recipe.write_text(to_yaml(squares()))
     for file in (folder.metrics, folder.preview, folder.path / "mine.txt"):
         file.write_text("x")

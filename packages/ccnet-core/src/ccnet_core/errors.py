@@ -32,6 +32,10 @@ class AttentionError(CCNetError):
     """An attention backend was asked for by name and cannot serve the call."""
 
 
+class ExportError(CCNetError):
+    """A network cannot be written in the form asked for, or what was written does not answer as it does."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean ...?" with up to three names that begin with `name` or are close to it, or all known."""
     names = sorted(known)

@@ -22,17 +22,17 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 @contextmanager
 def replace_file(path: str | Path) -> Iterator[Path]:
-    """Give an empty file beside `path` that takes its place when the block ends without an error.
+    """Give an empty file beside `path`, of the same ending, that takes its place when the block ends without an error.
 
     Makes parent folders. A reader sees the old content or the new one. On an error, Ctrl-C too, the new file is removed
-    and the old one stays. A process that is killed leaves a file `.NAME-xxxxxxxxxxxx.tmp` beside `path`, which nobody
-    uses or removes. Raises CCNetError if `path` is a folder, and OSError, which names `path`, if it cannot be written;
-    every OSError of the block is taken for that.
+    and the old one stays. A process that is killed leaves a file `.NAME-xxxxxxxxxxxx.tmp.ENDING` beside `path`, which
+    nobody uses or removes. Raises CCNetError if `path` is a folder, and OSError, which names `path`, if it cannot be
+    written; every OSError of the block is taken for that.
     """
     path = Path(path).resolve()
     if path.is_dir():
         raise CCNetError(f"{path}: this is a folder. Give the name of a file.")
-    temporary = _beside(path)
+    temporary = _beside(path, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
@@ -85,8 +85,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}.tmp")
+def _beside(path: Path, ending: str = "") -> Path:
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}.tmp{ending}")
 
 
 def _take_place(new: Path, path: Path) -> None:

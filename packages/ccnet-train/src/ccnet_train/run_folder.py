@@ -154,7 +154,7 @@ class RunFolder:
         """Remove what a kill left half written or half deleted."""
         checkpoint.remove_incomplete(self.checkpoints)
         for path in (self.recipe, self.metrics, self.preview, self.best, self.last):
-            for unfinished in self.path.glob(f".{path.name}-*.tmp"):
+            for unfinished in self.path.glob(f".{path.name}-*.tmp*"):
                 _remove(unfinished)
 
     @property
