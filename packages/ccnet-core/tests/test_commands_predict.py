@@ -13,7 +13,6 @@ from PIL import Image
 
 import ccnet_core as ccnet
 from ccnet_core import render
-from ccnet_core.commands import predict as command
 from ccnet_core.config import TTA_SCALES
 
 WINDOWS = {"mode": "slide", "crop": (16, 24), "stride": (11, 16)}

@@ -8,7 +8,7 @@ from PIL import Image
 import ccnet_core as ccnet
 from ccnet_core.outputs import Outputs
 from ccnet_core.picture_files import Named
-from ccnet_core.predict_files import Outcome, predict_files
+from ccnet_core.predict_files import Outcome, predict_files, predict_pictures
 
 FILES = sys.modules["ccnet_core.predict_files"]
 
@@ -147,7 +147,8 @@ def test_videos_come_after_pictures_and_a_damaged_one_is_told(tiny, sources, out
     assert (outcome.written, outcome.failures) == (2, ["bad.mp4: damaged"])
 
 
-def test_read_makes_pictures_of_other_sources(tiny, outputs, picture, pixels):
-    predict_files(tiny, [Named(7, "seven")], outputs, Outcome(), read=lambda source: picture + source)
-    expected = ccnet.predict(tiny, picture + 7).labels
-    np.testing.assert_array_equal(pixels(outputs.folder / "seven_labels.png"), expected)
+def test_pictures_may_come_one_by_one(tiny, outputs, picture, pixels):
+    outcome = Outcome()
+    predict_pictures(tiny, (Named(picture, str(number)) for number in range(3)), outputs, outcome, total=3)
+    assert outcome.written == 3
+    np.testing.assert_array_equal(pixels(outputs.folder / "2_labels.png"), ccnet.predict(tiny, picture).labels)

@@ -2,12 +2,11 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from ccnet_core.bar import bar
 from ccnet_core.errors import PictureError
@@ -16,7 +15,6 @@ from ccnet_core.outputs import Outputs
 from ccnet_core.picture_files import Named
 from ccnet_core.predict import PlanOptions
 from ccnet_core.predict_many import PicturePrediction, predict_many
-from ccnet_core.preprocess import Picture
 from ccnet_core.video import predict_video
 
 WRITERS = min(4, os.cpu_count() or 1)
@@ -41,45 +39,56 @@ def predict_files(
     batch_size: int = 4,
     overwrite: bool = False,
     show: bool = False,
-    read: Callable[[Any], Picture] | None = None,
     **options: Unpack[PlanOptions],
 ) -> None:
-    """Predict `sources` and write `outputs` for each, keeping account in `outcome` as it goes.
+    """Predict pictures and videos, and write `outputs` for each, keeping account in `outcome` as it goes.
 
     Those whose outputs are all there are skipped, unless `overwrite`. What cannot be read does not stop the rest.
-    Every file is whole or not there, also after Ctrl-C. `show` shows bars on stderr; `read` is that of
-    :func:`ccnet_core.predict_many`, the options are those of :func:`ccnet_core.predict`. Raises OSError where nothing
-    can be written.
+    Every file is whole or not there, also after Ctrl-C. `show` shows bars on stderr; the options are those of
+    :func:`ccnet_core.predict`. Raises OSError where nothing can be written.
     """
     waiting = [named for named in sources if overwrite or not outputs.are_there(named)]
     outcome.skipped += len(sources) - len(waiting)
     pictures = [named for named in waiting if not named.is_video]
-    read = read or _as_given
-
-    def fail(_: Named, error: Exception) -> None:
-        outcome.failures.append(str(error))
-        shown.update()
-
-    with bar(len(pictures), "predict", show=show and bool(pictures)) as shown, _Writer(outputs, outcome) as writer:
-        predictions = predict_many(
-            model,
-            pictures,
-            batch_size=batch_size,
-            read=lambda named: read(named.source),
-            on_error=fail,
-            **options,
-        )
-        with closing(predictions):
-            for prediction in predictions:
-                writer.write(prediction)
-                shown.update()
+    predict_pictures(
+        model, pictures, outputs, outcome, total=len(pictures), batch_size=batch_size, show=show, **options
+    )
     for named in waiting:
         if named.is_video:
             _predict_video(model, named, outputs, outcome, batch_size=batch_size, show=show, **options)
 
 
-def _as_given(source: Path) -> Picture:
-    return source
+def predict_pictures(
+    model: CCNet,
+    pictures: Iterable[Named],
+    outputs: Outputs,
+    outcome: Outcome,
+    *,
+    total: int,
+    batch_size: int = 4,
+    show: bool = False,
+    **options: Unpack[PlanOptions],
+) -> None:
+    """Do what :func:`predict_files` does for pictures, all of which are predicted.
+
+    `pictures` are asked for one by one, in another thread; `total` is how many there are.
+    """
+
+    def fail(_: Named, error: Exception) -> None:
+        outcome.failures.append(str(error))
+        shown.update()
+
+    predictions = predict_many(
+        model, pictures, batch_size=batch_size, read=lambda named: named.source, on_error=fail, **options
+    )
+    with (
+        bar(total, "predict", show=show and total > 0) as shown,
+        _Writer(outputs, outcome) as writer,
+        closing(predictions),
+    ):
+        for prediction in predictions:
+            writer.write(prediction)
+            shown.update()
 
 
 def _predict_video(

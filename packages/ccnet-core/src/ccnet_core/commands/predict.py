@@ -2,19 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ccnet_core import files
 from ccnet_core.commands.options import add_model_options, load_model, pair
-from ccnet_core.config import TTA_SCALES
+from ccnet_core.config import TTA_SCALES, CCNetConfig
 from ccnet_core.errors import PictureError
-from ccnet_core.model import CCNet
 from ccnet_core.outputs import DEFAULT, ENDINGS, VIDEO_ENDINGS, Outputs
 from ccnet_core.picture_files import LIST, Named, find_pictures
 from ccnet_core.predict_files import Outcome, predict_files
-from ccnet_core.preprocess import Picture
 from ccnet_core.video import require_av
 
 EXIT_CODES = (
@@ -100,14 +98,24 @@ def run(options: argparse.Namespace) -> int:
     """Write the results of every picture, and say how it went; return the exit code."""
     sources = find_sources(options)
     outcome, model = Outcome(), load_model(options)
+    outputs = outputs_of(options, model.config)
     try:
-        predict_sources(options, model, sources, outcome)
+        predict_files(
+            model,
+            sources,
+            outputs,
+            outcome,
+            batch_size=options.batch,
+            overwrite=options.overwrite,
+            show=True,
+            **plan_options(options),
+        )
     except KeyboardInterrupt:
         done = f"{outcome.written + outcome.skipped} of {len(sources)} are done and whole"
         without = " without --overwrite" if options.overwrite else ""
         print(f"\nstopped: {done}. The same command{without} continues.", file=sys.stderr)
         return 130
-    return report(options, sources, outcome)
+    return report(outcome, what_of(sources), places_of(sources, outputs))
 
 
 def find_sources(options: argparse.Namespace) -> list[Named]:
@@ -126,37 +134,25 @@ def find_sources(options: argparse.Namespace) -> list[Named]:
     return sources
 
 
-def predict_sources(
-    options: argparse.Namespace,
-    model: CCNet,
-    sources: Sequence[Named],
-    outcome: Outcome,
-    *,
-    show: bool = True,
-    read: Callable[[Any], Picture] | None = None,
-) -> None:
-    """Predict `sources` as the options say; see :func:`ccnet_core.predict_files.predict_files`."""
-    predict_files(
-        model,
-        sources,
-        Outputs(folder=options.out, kinds=options.save, opacity=options.opacity, config=model.config),
-        outcome,
-        batch_size=options.batch,
-        overwrite=options.overwrite,
-        show=show,
-        read=read,
-        **plan_options(options),
-    )
+def outputs_of(options: argparse.Namespace, config: CCNetConfig) -> Outputs:
+    """Return what the options of :func:`add_output_options` ask for."""
+    return Outputs(folder=options.out, kinds=options.save, opacity=options.opacity, config=config)
 
 
-def report(options: argparse.Namespace, sources: Sequence[Named], outcome: Outcome) -> int:
+def what_of(sources: Sequence[Named]) -> str:
+    """Return in words what is predicted."""
+    return str(sources[0].source) if len(sources) == 1 else f"{len(sources)} pictures"
+
+
+def places_of(sources: Sequence[Named], outputs: Outputs) -> list[str]:
+    """Return the files of the only one of `sources`; of several those of one called NAME."""
+    if len(sources) > 1:
+        sources = [Named(named.source, "NAME") for named in sources]
+    return list(dict.fromkeys(str(path) for named in sources for path in outputs.paths(named).values()))
+
+
+def report(outcome: Outcome, what: str, places: Sequence[str]) -> int:
     """Print what was written where, and on stderr a line for each failure; return the exit code."""
-    what = str(sources[0].source) if len(sources) == 1 else f"{len(sources)} pictures"
-    name = sources[0].name if len(sources) == 1 else "NAME"
-    endings = [VIDEO_ENDINGS if video else ENDINGS for video in sorted({named.is_video for named in sources})]
-    places = [
-        str(options.out / f"{name}{ending[kind]}") for ending in endings for kind in options.save if kind in ending
-    ]
     counts = f"{outcome.written} written"
     if outcome.skipped:
         counts += f", {outcome.skipped} skipped, as they are there (--overwrite makes them anew)"

@@ -1,0 +1,38 @@
+from types import SimpleNamespace
+
+import pytest
+
+import ccnet_core as ccnet
+from ccnet_core.outputs import Outputs
+from ccnet_core.picture_files import Named
+from ccnet_core.zoo import load_config
+from ccnet_train import TrainError, prediction
+from ccnet_train.launch import open_accelerator
+from ccnet_train.prediction import predict_files_shared, predict_split_shared
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return Outputs(folder=tmp_path / "out", kinds=("json",), config=load_config("ccnet_tiny"))
+
+
+def test_processes_that_find_other_pictures_are_refused(outputs, monkeypatch):
+    monkeypatch.setattr(prediction, "gather_texts", lambda texts, accelerator: [*texts, "3 other"])
+    accelerator = SimpleNamespace(process_index=0, num_processes=2)
+    with pytest.raises(TrainError, match=r"do not find the same pictures.*a folder that all machines see"):
+        predict_files_shared(None, [Named("a.png", "a")], outputs, accelerator)
+
+
+@pytest.mark.parametrize("id", ["../a", "/a", "a/../../b", ""])
+def test_an_id_that_leads_out_of_the_folder_is_a_failure(outputs, id):
+    class Split:
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return {"image": [], "id": id}
+
+    with open_accelerator() as accelerator:
+        outcome = predict_split_shared(ccnet.CCNet.from_config("ccnet_tiny"), Split(), outputs, accelerator)
+    assert (outcome.written, len(outcome.failures)) == (0, 1)
+    assert "cannot be written. Rename it." in outcome.failures[0]
