@@ -86,3 +86,9 @@ def test_ctrl_c_is_exit_code_130(run, monkeypatch):
     monkeypatch.setattr("ccnet_core.commands.models.list_models", interrupted)
     done = run("models")
     assert (done.returncode, done.stderr) == (130, "\nstopped.\n")
+
+
+def test_nothing_is_imported_that_most_commands_do_not_need():
+    code = "import sys, ccnet_core.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"av", "huggingface_hub", "yaml", "PIL.ImageDraw", "PIL.ImageFont"} & set(done.stdout.split()) == set()

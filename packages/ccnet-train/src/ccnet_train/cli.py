@@ -12,8 +12,8 @@ from ccnet_train.commands.arguments import is_main_process
 from ccnet_train.errors import ProcessError, Terminated, TrainError
 
 EXIT_CODES = (
-    "exit codes: 0 done; 1 `predict` could not read some pictures; 2 a mistake, in one line that says what to do; 130 "
-    "after Ctrl-C and 143 after SIGTERM: `fit` has then finished its step and saved, and the same command continues."
+    "exit codes: 0 done; 2 a mistake, in one line that says what to do; 130 after Ctrl-C and 143 after SIGTERM: "
+    "`fit` has then finished its step and saved, and the same command continues; 1 some pictures of `predict` failed."
 )
 
 
