@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import ccnet_core as ccnet
@@ -23,16 +24,36 @@ def test_processes_that_find_other_pictures_are_refused(outputs, monkeypatch):
         predict_files_shared(None, [Named("a.png", "a")], outputs, accelerator)
 
 
+class Split:
+    """A split of one picture."""
+
+    def __init__(self, id):
+        self.id = id
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return {"image": np.zeros((3, 8, 8), np.uint8), "id": self.id}
+
+
+@pytest.fixture
+def predict(outputs):
+    def run(id):
+        with open_accelerator() as accelerator:
+            return predict_split_shared(ccnet.CCNet.from_config("ccnet_tiny"), Split(id), outputs, accelerator)
+
+    return run
+
+
+@pytest.mark.parametrize(("id", "name"), [("sub/a.PNG", "sub/a"), ("a", "a"), ("0.5", "0.5")])
+def test_results_are_called_by_the_id_without_the_suffix_of_a_picture(predict, tmp_path, id, name):
+    assert predict(id).written == 1
+    assert (tmp_path / "out" / f"{name}_areas.json").is_file()
+
+
 @pytest.mark.parametrize("id", ["../a", "/a", "a/../../b", ""])
-def test_an_id_that_leads_out_of_the_folder_is_a_failure(outputs, id):
-    class Split:
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return {"image": [], "id": id}
-
-    with open_accelerator() as accelerator:
-        outcome = predict_split_shared(ccnet.CCNet.from_config("ccnet_tiny"), Split(), outputs, accelerator)
+def test_an_id_that_leads_out_of_the_folder_is_a_failure(predict, id):
+    outcome = predict(id)
     assert (outcome.written, len(outcome.failures)) == (0, 1)
     assert "cannot be written. Rename it." in outcome.failures[0]

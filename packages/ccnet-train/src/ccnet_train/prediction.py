@@ -9,7 +9,7 @@ import torch
 
 from ccnet_core.model import CCNet
 from ccnet_core.outputs import Outputs
-from ccnet_core.picture_files import Named
+from ccnet_core.picture_files import SUFFIXES, Named
 from ccnet_core.predict import PlanOptions
 from ccnet_core.predict_files import Outcome, predict_files, predict_pictures
 from ccnet_train.datasets import SampleDataset
@@ -57,7 +57,7 @@ def predict_split_shared(
     overwrite: bool = False,
     **options: Unpack[PlanOptions],
 ) -> Outcome:
-    """Do the same for the pictures of a split, which are called by their `id`."""
+    """Do the same for the pictures of a split, which are called by their `id`, without the suffix of a picture."""
     outcome = Outcome()
     share = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     with own_errors(accelerator), accelerator.autocast():
@@ -95,7 +95,7 @@ def _name(id: str) -> str:
     path = PurePosixPath(id)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise TrainError(f"{id!r}: the results of a picture of this name cannot be written. Rename it.")
-    return str(path)
+    return str(path.with_suffix("") if path.suffix.lower() in SUFFIXES else path)
 
 
 def _refuse_differences(names: Sequence[str], accelerator: Accelerator) -> None:

@@ -43,9 +43,10 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
         type=kinds,
         default=DEFAULT,
         metavar="KIND,...",
-        help=f"what to write: {', '.join(ENDINGS)} (default: {','.join(DEFAULT)})",
+        help="what to write of each: overlay, labels (a PNG of class indices with palette), json (the area of each "
+        f"class), side (picture beside classes); of a video overlay or side (default: {','.join(DEFAULT)})",
     )
-    command.add_argument("--opacity", type=share, default=0.5, help="of the colours in overlays (default: 0.5)")
+    command.add_argument("--opacity", type=share, default=0.5, metavar="N", help="of overlays, 0 to 1 (default: 0.5)")
     command.add_argument("--overwrite", action="store_true", help="predict again what has been written")
     command.add_argument(
         "--batch", type=count, default=4, metavar="N", help="pictures of one size at once (default: 4)"
