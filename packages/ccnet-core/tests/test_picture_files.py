@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,8 @@ def test_a_folder_gives_its_pictures_in_order_with_their_path_in_it(tree):
 def test_results_of_an_earlier_run_are_no_pictures(tree):
     tree("in/a.png", "in/a_overlay.png", "in/b_overlay.png", "in/done/a_overlay.png", "in/done/c.png")
     assert find("in", out="in/done") == [("in/a.png", "a"), ("in/b_overlay.png", "b_overlay")]
+    tree("two/a.jpg", "two/a.png", "two/a.jpg_overlay.png", "two/a.png_overlay.png")
+    assert find("two", out="two") == [("two/a.jpg", "a.jpg"), ("two/a.png", "a.png")]
 
 
 def test_a_pattern_is_expanded_below_its_fixed_part(tree):
@@ -51,7 +55,11 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tree):
 
 
 def test_a_list_gives_its_files_whether_they_exist_or_not(tree):
-    assert find("-", lines=["in/a b.png\n", "\n", "in/c.png\r\n"]) == [("in/a b.png", "a b"), ("in/c.png", "c")]
+    assert find("-", lines=["in/a b.png\n", "\n", "in/c.png\r\n", ".\n"]) == [
+        ("in/a b.png", "a b"),
+        ("in/c.png", "c"),
+        (".", "."),
+    ]
 
 
 def test_files_of_one_name_in_several_folders_keep_the_path_below_the_common_one(tree):
@@ -99,3 +107,17 @@ def test_a_word_that_names_nothing_is_refused(tree, word, message):
     tree("empty/notes.txt")
     with pytest.raises(PictureError, match=message):
         find(word)
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tree, monkeypatch):
+    tree("in/a.png", "in/secret/b.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "secret":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PictureError, match=r"in/secret: this folder may not be read \(Permission denied\)"):
+        find("in")

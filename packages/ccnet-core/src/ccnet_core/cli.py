@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "allocate memory" not in str(error) and "out of memory" not in str(error):
             raise
         print(
-            "error: not enough memory here for this network or picture. Take a smaller one, or --batch 1.",
+            "error: not enough memory here for this network or picture. Take a smaller one; predict: --batch 1.",
             file=sys.stderr,
         )
         return 2

@@ -96,25 +96,29 @@ def _find(word: str, lines: Iterable[str], out: Path, results: tuple[str, ...]) 
 
 def _in_folder(folder: Path, out: Path, results: tuple[str, ...]) -> list[_Found]:
     files = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         here = Path(parent)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_same(here / name, out))
-        stems = {name.rpartition(".")[0] for name in names}
+        pictures = {*names, *(name.rpartition(".")[0] for name in names)}
         files += [
             here / name
             for name in sorted(names)
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and not _is_result(name, stems, results)
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and not _is_result(name, pictures, results)
         ]
     return [_Found(file, folder) for file in files]
+
+
+def _refuse(error: OSError) -> None:
+    raise PictureError(f"{error.filename}: this folder may not be read ({error.strerror}). Check its permissions.")
 
 
 def _is_same(folder: Path, out: Path) -> bool:
     return out.is_dir() and folder.samefile(out)
 
 
-def _is_result(name: str, stems: set[str], results: tuple[str, ...]) -> bool:
-    """Tell whether another file of the folder, whose `stems` are given, has this one as its result."""
-    return any(name.endswith(ending) and name.removesuffix(ending) in stems for ending in results)
+def _is_result(name: str, pictures: set[str], endings: tuple[str, ...]) -> bool:
+    """Tell whether this file is a result of one of the folder, which may be called with its suffix or without."""
+    return any(name.endswith(ending) and name.removesuffix(ending) in pictures for ending in endings)
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -125,5 +129,9 @@ def _fixed_part(pattern: Path) -> Path:
 def _with_suffixes(files: Sequence[_Found]) -> list[str]:
     """Return the names, with suffix where two would be equal."""
     paths = [file.path.relative_to(file.root) for file in files]
-    count = Counter(path.with_suffix("") for path in paths)
-    return [str(path if count[path.with_suffix("")] > 1 else path.with_suffix("")) for path in paths]
+    count = Counter(_without_suffix(path) for path in paths)
+    return [str(path if count[_without_suffix(path)] > 1 else _without_suffix(path)) for path in paths]
+
+
+def _without_suffix(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix else path  # a list may hold ".", which has no name

@@ -128,7 +128,9 @@ def _writer(path: Path, like: "VideoStream") -> Iterator[Callable[[Array, int, i
                 stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
                 _tag_colours(stream)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame = frame.reformat(width, height, stream.pix_fmt, dst_colorspace=BT709, dst_color_range=VIDEO_RANGE)
+            frame = frame.reformat(
+                stream.width, stream.height, stream.pix_fmt, dst_colorspace=BT709, dst_color_range=VIDEO_RANGE
+            )
             frame.pts, frame.duration, frame.time_base = time, duration, _unit(like)
             container.mux(stream.encode(frame))
 
