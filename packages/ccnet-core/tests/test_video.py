@@ -12,7 +12,7 @@ av = pytest.importorskip("av", reason="needs the extra `video`")
 
 @pytest.fixture
 def clip(tmp_path):
-    """Write a video of `times` (in 1/600 s) whose frames grow brighter from left to right and from one to the next."""
+    """Write a video of `times`, in 1/600 s. To the right it grows brighter, and from frame to frame redder."""
 
     def write(times, *, width=48, height=32, name="clip.mp4"):
         path = tmp_path / name
@@ -32,8 +32,8 @@ def clip(tmp_path):
 
 
 def scene(index, width, height):
-    columns = np.linspace(40, 140, width) + 8 * index
-    return np.broadcast_to(columns[None, :, None], (height, width, 3)).round().astype(np.uint8)
+    columns = np.linspace(40, 140, width)[:, None] + (8 * index, 60, 0)
+    return np.broadcast_to(columns, (height, width, 3)).round().astype(np.uint8)
 
 
 def read(path):
