@@ -24,7 +24,6 @@ def checkpoint(tiny, mmseg_state, tmp_path):
             "photo.png/out: cannot be written",
         ),
         (["convert", "{checkpoint}", "--model", "ccnet_small", "--out", "out"], "Its backbone is that of ccnet_tiny."),
-        (["predict", "{weights}/config.json", "--model", "{weights}"], "config.json: not a picture"),
         (["predict", "{photo}", "--model", "{weights}", "--backend", "torhc"], "Did you mean 'torch'"),
         (["predict", "{photo}", "--model", "{weights}", "--device", "mps:7"], "no device 'mps:7' here, only cpu"),
         (["attend", "{photo}", "--model", "{weights}", "--point", "1,1", "--device", "gpu"], "no device 'gpu' here"),
@@ -34,9 +33,8 @@ def checkpoint(tiny, mmseg_state, tmp_path):
         (["attend", "{photo}", "--model", "{weights}", "--point", "99,0"], "99,0 is outside the picture of 51x37"),
         (
             ["predict", "{photo}", "--model", "{weights}", "--out", "{photo}/x"],
-            "photo_overlay.png: cannot be written",
+            "photo.png/x: cannot be written",
         ),
-        (["predict", "{photo}", "a/photo.jpg", "--model", "{weights}"], "would write the same files"),
         (["attend", "{photo}", "--model", "{weights}", "--point", "1,1", "--out", "."], "this is a folder"),
     ],
 )
@@ -79,3 +77,18 @@ def test_reader_that_stops_early_is_no_error():
         f"{sys.executable} -m ccnet_core models | head -1", shell=True, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+def test_ctrl_c_is_exit_code_130(run, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ccnet_core.commands.models.list_models", interrupted)
+    done = run("models")
+    assert (done.returncode, done.stderr) == (130, "\nstopped.\n")
+
+
+def test_nothing_is_imported_that_most_commands_do_not_need():
+    code = "import sys, ccnet_core.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"av", "huggingface_hub", "yaml", "PIL.ImageDraw", "PIL.ImageFont"} & set(done.stdout.split()) == set()

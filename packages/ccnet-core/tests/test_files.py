@@ -8,7 +8,7 @@ import pytest
 
 from ccnet_core import files
 from ccnet_core.errors import CCNetError
-from ccnet_core.files import replace_file, replace_folder, write_bytes, write_text
+from ccnet_core.files import replace_file, replace_folder, require_folder, write_bytes, write_text
 
 
 def names(folder):
@@ -78,6 +78,18 @@ def test_place_where_no_file_can_be_written_is_named(tmp_path):
         pass
     with pytest.raises(CCNetError, match="this is a folder"), replace_file(tmp_path):
         pass
+
+
+def test_folder_is_made_and_nothing_left_in_it(tmp_path):
+    require_folder(tmp_path / "a" / "b")
+    require_folder(tmp_path / "a" / "b")
+    assert names(tmp_path / "a" / "b") == []
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"/file/folder: cannot be written \(Not a directory\). Give another place"):
+        require_folder(tmp_path / "file" / "folder")
 
 
 def test_failure_keeps_the_older_folder(tmp_path):

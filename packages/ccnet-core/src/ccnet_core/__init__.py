@@ -15,6 +15,7 @@ from ccnet_core.model import CCNet, CCNetOutput
 from ccnet_core.non_local import NonLocalBlock
 from ccnet_core.predict import Prediction, predict
 from ccnet_core.predict_large import estimate_large, predict_large
+from ccnet_core.predict_many import PicturePrediction, predict_many
 from ccnet_core.rcca import CrissCrossAttention, CrissCrossAttention3d, RecurrentCrissCrossAttention
 from ccnet_core.zoo import list_models
 
@@ -35,6 +36,7 @@ __all__ = [
     "NonLocalBlock",
     "OhemCrossEntropy",
     "PictureError",
+    "PicturePrediction",
     "Prediction",
     "RecurrentCrissCrossAttention",
     "WeightsError",
@@ -45,4 +47,5 @@ __all__ = [
     "list_models",
     "predict",
     "predict_large",
+    "predict_many",
 ]

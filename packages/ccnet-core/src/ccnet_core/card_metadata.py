@@ -10,8 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from ccnet_core import zoo
 from ccnet_core.checks import require
 from ccnet_core.config import CCNetConfig
@@ -33,6 +31,8 @@ def metadata(config: CCNetConfig, metrics: Mapping[str, float], datasets: Sequen
     _require_metadata(metrics, datasets, license)
     fields = _fields(config, metrics, datasets, license)
     # Not folded: a line that ends in dashes could be taken for the end of the metadata.
+    import yaml  # imported here: only a card that is written needs it
+
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=sys.maxsize)
 
 

@@ -13,10 +13,15 @@ COMMANDS = (predict, predict_large, attend, convert, export, models, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code. A mistake of the user is one line on stderr and exit code 2."""
+    """Run the command; returns the exit code.
+
+    A mistake of the user is one line on stderr and exit code 2; a command may return another code of its own. After
+    Ctrl-C it is 130.
+    """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        code: int = options.run(options) or 0
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -24,12 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if "allocate memory" not in str(error) and "out of memory" not in str(error):
             raise
-        print("error: not enough memory here for this network or picture. Take a smaller one.", file=sys.stderr)
+        print(
+            "error: not enough memory here for this network or picture. Take a smaller one; predict: --batch 1.",
+            file=sys.stderr,
+        )
         return 2
     except (CCNetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    except KeyboardInterrupt:
+        print("\nstopped.", file=sys.stderr)
+        return 130
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

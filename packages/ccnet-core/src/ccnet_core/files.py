@@ -6,6 +6,7 @@ import errno
 import shutil
 import stat
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,16 @@ def replace_file(path: str | Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`, as :func:`write_bytes` does."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def require_folder(path: str | Path) -> None:
+    """Make the folder `path` if it is missing. Raises OSError, which names it, if no file can be written there."""
+    path = Path(path).resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror}). Give another place.") from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Shape letters: K classes, H and W size of the picture, h and w size of a view of
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -31,6 +31,18 @@ class Prediction:
 
     labels: NDArray[np.integer]
     scores: NDArray[np.float32] | None
+
+
+class PlanOptions(TypedDict, total=False):
+    """How to predict, as the keywords of :func:`predict` say it."""
+
+    plan: InferencePlan | None
+    mode: Literal["whole", "slide"] | None
+    crop: tuple[int, int] | None
+    stride: tuple[int, int] | None
+    scales: tuple[float, ...]
+    flip: bool
+    resize: Literal["plan"] | None
 
 
 def predict(
@@ -64,6 +76,22 @@ def predict(
     ConfigError for options that cannot be carried out, and AttentionError if the attention backend that was asked for
     cannot serve.
     """
+    plan = make_plan(model, plan=plan, mode=mode, crop=crop, stride=stride, scales=scales, flip=flip, resize=resize)
+    return predict_batch(model, to_tensor(image)[None], plan, scores=scores)[0]
+
+
+def make_plan(
+    model: CCNet,
+    *,
+    plan: InferencePlan | None = None,
+    mode: Literal["whole", "slide"] | None = None,
+    crop: tuple[int, int] | None = None,
+    stride: tuple[int, int] | None = None,
+    scales: tuple[float, ...] = (1.0,),
+    flip: bool = False,
+    resize: Literal["plan"] | None = None,
+) -> InferencePlan:
+    """Return the plan that the options of :func:`predict` describe. Raises ConfigError if none can be."""
     if plan is None:
         plan = model.config.inference.with_options(
             mode=mode, crop=crop, stride=stride, scales=scales, flip=flip, resize=resize
@@ -71,10 +99,17 @@ def predict(
     elif (mode, crop, stride, scales, flip, resize) != (None, None, None, (1.0,), False, None):
         raise ConfigError("predict: give either a plan or single options, not both.")
     require(isinstance(plan, InferencePlan), f"predict: plan must be a ccnet_core.InferencePlan, got {plan!r}")
-    pictures = to_tensor(image)[None].to(model.device)
+    return plan
+
+
+def predict_batch(model: CCNet, pictures: Tensor, plan: InferencePlan, *, scores: bool = False) -> list[Prediction]:
+    """Segment uint8 `pictures` (B, 3, H, W) of one size at once, as :func:`predict` does one."""
     with evaluating(model):
-        labels, kept = _walk(_views(model, pictures, plan), keep_scores=scores)
-    return Prediction(labels=labels[0].numpy(), scores=None if kept is None else kept[0].numpy())
+        labels, kept = _walk(_views(model, pictures.to(model.device), plan), keep_scores=scores)
+    return [
+        Prediction(labels=labels[index].numpy(), scores=None if kept is None else kept[index].numpy())
+        for index in range(len(pictures))
+    ]
 
 
 @contextmanager

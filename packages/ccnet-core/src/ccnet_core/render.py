@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ccnet_core import files
 from ccnet_core.config import Colour
@@ -106,6 +106,8 @@ def _heat(picture: Array, weights: NDArray[np.float32]) -> Array:
 
 
 def _mark(picture: Array, x: int, y: int) -> Array:
+    from PIL import ImageDraw  # imported here: what most commands do needs no drawing
+
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
@@ -122,6 +124,8 @@ def legend(
     They stand in as many columns as fit, from top to bottom. A long name is cut. Pillow's font has the letters of
     English only; the number tells which class another name is.
     """
+    from PIL import ImageDraw, ImageFont
+
     font = ImageFont.load_default(LINE * 0.6)
     labels = range(len(classes)) if shown is None else shown
     names = [f"{label}  {_cut(one_line(classes[label]))}" for label in labels]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from ccnet_core.errors import CCNetError
-from ccnet_train.commands import evaluate, fit, recipes
+from ccnet_train.commands import evaluate, fit, predict, recipes
 from ccnet_train.commands.arguments import is_main_process
 from ccnet_train.errors import ProcessError, Terminated, TrainError
 
 EXIT_CODES = (
     "exit codes: 0 done; 2 a mistake, in one line that says what to do; 130 after Ctrl-C and 143 after SIGTERM: "
-    "`fit` has then finished its step and saved, and the same command continues."
+    "`fit` has then finished its step and saved, and the same command continues; 1 some pictures of `predict` failed."
 )
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; :data:`EXIT_CODES` says what it means."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        options.run(options)
+        code: int = options.run(options) or 0
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has enough. Python would complain again when it flushes at exit.
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_main_process():
             print(f"\nstopped.{options.how_to_continue(options)}", file=sys.stderr)
         return reason.code if isinstance(reason, Terminated) else 130
-    return 0
+    return code
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -49,7 +49,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.set_defaults(how_to_continue=lambda _: "")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     fit.add(commands, epilog=EXIT_CODES)
-    for command in (evaluate, recipes):
+    for command in (evaluate, predict, recipes):
         command.add(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse stops collecting key=value at the first option; they may also stand after it.

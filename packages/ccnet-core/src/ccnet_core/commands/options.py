@@ -6,10 +6,12 @@ from ccnet_core.devices import CHOICES
 from ccnet_core.model import CCNet
 
 
-def add_model_options(command: argparse.ArgumentParser) -> None:
-    """Add `--model`, `--device` and `--backend`."""
+def add_model_options(command: argparse.ArgumentParser, *, device: bool = True) -> None:
+    """Add `--model`, `--device` and `--backend`; without `device`, the model is on the CPU, for others to move."""
     command.add_argument("--model", required=True, metavar="FOLDER_OR_ID", help="weights folder, Hub name or zoo model")
-    command.add_argument("--device", default="auto", metavar="NAME", help=f"{CHOICES} (default: auto)")
+    if device:
+        command.add_argument("--device", default="auto", metavar="NAME", help=f"{CHOICES} (default: auto)")
+    command.set_defaults(device="auto" if device else "cpu")
     command.add_argument("--backend", metavar="NAME", help="attention backend; `ccnet doctor` lists them")
 
 

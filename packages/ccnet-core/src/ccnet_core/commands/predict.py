@@ -1,26 +1,56 @@
-"""`ccnet predict`: an overlay and a label PNG for each picture."""
+"""`ccnet predict`: overlays, labels, areas of the classes for pictures, folders, lists and videos."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ccnet_core import render
+from ccnet_core import files
 from ccnet_core.commands.options import add_model_options, load_model, pair
-from ccnet_core.config import TTA_SCALES
+from ccnet_core.config import TTA_SCALES, CCNetConfig
 from ccnet_core.errors import PictureError
-from ccnet_core.predict import predict
-from ccnet_core.preprocess import to_tensor
+from ccnet_core.outputs import DEFAULT, ENDINGS, VIDEO_ENDINGS, Outputs
+from ccnet_core.picture_files import LIST, Named, find_pictures
+from ccnet_core.predict_files import Outcome, predict_files
+from ccnet_core.video import require_av
+
+EXIT_CODES = (
+    "exit codes: 0 done; 1 some pictures could not be read, the others are done; 2 a mistake, in one line that says "
+    "what to do; 130 after Ctrl-C: what is written is whole, and the same command continues."
+)
+
+PICTURES = (
+    "pictures, videos, folders with all pictures below them, patterns in quotes, or - for a list of files on stdin"
+)
 
 
-def add(commands: Any) -> None:
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parser of `ccnet predict`."""
-    command = commands.add_parser("predict", help="segment pictures: an overlay and a label PNG for each")
-    command.add_argument("pictures", nargs="+", metavar="PICTURE")
+    command = commands.add_parser("predict", help="segment pictures, folders and videos", epilog=EXIT_CODES)
+    command.add_argument("pictures", nargs="+", metavar="PICTURE", help=PICTURES)
     add_model_options(command)
-    command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder of the results (default: .)")
+    add_output_options(command)
     add_plan_options(command)
     command.set_defaults(run=run)
+
+
+def add_output_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say what is written, and where."""
+    command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder of the results (default: .)")
+    command.add_argument(
+        "--save",
+        type=kinds,
+        default=DEFAULT,
+        metavar="KIND,...",
+        help="what to write of each: overlay, labels (a PNG of class indices with palette), json (the area of each "
+        f"class), side (picture beside classes); of a video overlay or side (default: {','.join(DEFAULT)})",
+    )
+    command.add_argument("--opacity", type=share, default=0.5, metavar="N", help="of overlays, 0 to 1 (default: 0.5)")
+    command.add_argument("--overwrite", action="store_true", help="predict again what has been written")
+    command.add_argument(
+        "--batch", type=count, default=4, metavar="N", help="pictures of one size at once (default: 4)"
+    )
 
 
 def add_plan_options(command: argparse.ArgumentParser) -> None:
@@ -38,24 +68,98 @@ def plan_options(options: argparse.Namespace) -> dict[str, Any]:
     return plan | ({"scales": TTA_SCALES, "flip": True} if options.tta else {})
 
 
-def run(options: argparse.Namespace) -> None:
-    """Write the results of every picture."""
-    _refuse_common_names(options.pictures)
-    model, plan = load_model(options), plan_options(options)
-    for path in options.pictures:
-        picture = to_tensor(path)
-        labels = predict(model, picture, **plan).labels
-        stem = options.out / Path(path).stem
-        overlay = render.overlay(picture.permute(1, 2, 0).numpy(), labels, model.config.palette)
-        render.write_png(f"{stem}_overlay.png", overlay)
-        render.write_png(f"{stem}_labels.png", render.label_png(labels, model.config.palette))
-        print(f"{path} -> {stem}_overlay.png, {stem}_labels.png")
+def kinds(text: str) -> tuple[str, ...]:
+    """Return the kinds of output in "overlay,json"."""
+    named = tuple(dict.fromkeys(text.split(",")))
+    unknown = [kind for kind in named if kind not in ENDINGS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(ENDINGS)}")
+    return named
 
 
-def _refuse_common_names(paths: Sequence[str]) -> None:
-    """Raise PictureError if two pictures would write the same files."""
-    seen: dict[str, str] = {}
-    for path in paths:
-        other = seen.setdefault(Path(path).stem, path)
-        if other is not path:
-            raise PictureError(f"{other} and {path} would write the same files. Give them in two runs with two --out.")
+def share(text: str) -> float:
+    """Return a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return number
+
+
+def count(text: str) -> int:
+    """Return a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the results of every picture, and say how it went; return the exit code."""
+    sources = find_sources(options)
+    outcome, model = Outcome(), load_model(options)
+    outputs = outputs_of(options, model.config)
+    try:
+        predict_files(
+            model,
+            sources,
+            outputs,
+            outcome,
+            batch_size=options.batch,
+            overwrite=options.overwrite,
+            show=True,
+            **plan_options(options),
+        )
+    except KeyboardInterrupt:
+        done = f"{outcome.written + outcome.skipped} of {len(sources)} are done and whole"
+        without = " without --overwrite" if options.overwrite else ""
+        print(f"\nstopped: {done}. The same command{without} continues.", file=sys.stderr)
+        return 130
+    return report(outcome, what_of(sources), places_of(sources, outputs))
+
+
+def find_sources(options: argparse.Namespace) -> list[Named]:
+    """Return the pictures and videos that the options name, when all else is there that writing results needs.
+
+    Raises PictureError for a word that names nothing, for a video of which nothing can be saved, and without PyAV;
+    OSError if nothing can be written to `--out`.
+    """
+    lines = sys.stdin if LIST in options.pictures else ()
+    sources = find_pictures(options.pictures, lines, out=options.out, results=[*ENDINGS.values()])
+    if any(named.is_video for named in sources):
+        if not set(options.save) & set(VIDEO_ENDINGS):
+            raise PictureError(f"--save: of a video only {' and '.join(VIDEO_ENDINGS)} can be saved. Add one of them.")
+        require_av()
+    files.require_folder(options.out)
+    return sources
+
+
+def outputs_of(options: argparse.Namespace, config: CCNetConfig) -> Outputs:
+    """Return what the options of :func:`add_output_options` ask for."""
+    return Outputs(folder=options.out, kinds=options.save, opacity=options.opacity, config=config)
+
+
+def what_of(sources: Sequence[Named]) -> str:
+    """Return in words what is predicted."""
+    return str(sources[0].source) if len(sources) == 1 else f"{len(sources)} pictures"
+
+
+def places_of(sources: Sequence[Named], outputs: Outputs) -> list[str]:
+    """Return the files of the only one of `sources`; of several those of one called NAME."""
+    if len(sources) > 1:
+        sources = [Named(named.source, "NAME") for named in sources]
+    return list(dict.fromkeys(str(path) for named in sources for path in outputs.paths(named).values()))
+
+
+def report(outcome: Outcome, what: str, places: Sequence[str]) -> int:
+    """Print what was written where, and on stderr a line for each failure; return the exit code."""
+    counts = f"{outcome.written} written"
+    if outcome.skipped:
+        counts += f", {outcome.skipped} skipped, as they are there (--overwrite makes them anew)"
+    if outcome.failures:
+        counts += f", {len(outcome.failures)} failed"
+    print(f"{what} -> {', '.join(places)}: {counts}")
+    for failure in outcome.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if outcome.failures else 0

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from ccnet_core.bar import bar
 from ccnet_core.commands.options import add_model_options, load_model, pair
 from ccnet_core.predict_large import estimate_large, predict_large
 from ccnet_core.score_map import Blend
@@ -27,19 +28,13 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Say how much there is to do, and do it."""
-    from tqdm import tqdm
-
     model = load_model(options)
     windows = {"crop": options.crop, "stride": options.stride, "flip": options.flip}
     estimate = estimate_large(model, options.picture, **windows)
     height, width = estimate.size
     memory = f"up to {estimate.memory / 1e9:.2f} GB of memory beside the network"
     print(f"{options.picture}: {height} rows of {width} pixels, {estimate.windows} windows, {memory}", flush=True)
-    with tqdm(total=estimate.windows, unit=" windows", dynamic_ncols=True) as bar:
-
-        def progress(done: int, total: int) -> None:  # noqa: ARG001
-            bar.update()
-
+    with bar(estimate.windows, "windows", unit="windows") as shown:
         predict_large(
             model,
             options.picture,
@@ -47,6 +42,6 @@ def run(options: argparse.Namespace) -> None:
             **windows,
             blend=options.blend,
             overlay=options.overlay,
-            progress=progress,
+            progress=lambda *_: shown.update(),
         )
     print(f"{options.picture} -> {', '.join(str(file) for file in (options.out, options.overlay) if file)}")

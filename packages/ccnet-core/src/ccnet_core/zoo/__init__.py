@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from ccnet_core import strict
 from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import ConfigError, nearest
@@ -72,5 +70,7 @@ def _labels(dataset: str) -> dict[str, Any]:
 
 @functools.cache
 def _read(file: str) -> dict[str, Any]:
+    import yaml  # imported here: a weights folder needs no zoo
+
     content: dict[str, Any] = yaml.safe_load(files(__package__).joinpath(file).read_text("utf-8"))
     return content

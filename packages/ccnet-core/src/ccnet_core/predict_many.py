@@ -1,0 +1,158 @@
+"""Predictions of many pictures: a thread reads them ahead, and those of one size are computed together."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ccnet_core.bar import bar
+from ccnet_core.checks import require
+from ccnet_core.model import CCNet
+from ccnet_core.predict import PlanOptions, Prediction, make_plan, predict_batch
+from ccnet_core.preprocess import Picture, to_tensor
+
+WINDOW_BATCHES = 4
+"""Among how many batches of pictures those of one size are looked for."""
+
+WINDOW_BYTES = 2**28
+"""Beyond so many bytes of pixels no further picture is looked at, so that large pictures do not pile up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturePrediction(Prediction):
+    """The prediction of one picture of many: `source` is what was given, `picture` its pixels, uint8 (3, H, W) RGB."""
+
+    source: Any
+    picture: Tensor
+
+
+def predict_many(
+    model: CCNet,
+    pictures: Iterable[Any],
+    *,
+    batch_size: int = 4,
+    progress: bool = False,
+    scores: bool = False,
+    read: Callable[[Any], Picture] | None = None,
+    on_error: Callable[[Any, Exception], None] | None = None,
+    **options: Unpack[PlanOptions],
+) -> Generator[PicturePrediction, None, None]:
+    """Segment any number of pictures, in their order, as :func:`ccnet_core.predict` does each with the same options.
+
+    `pictures` are what `predict` takes, for example paths; or anything of which `read`, called in another thread,
+    makes that. Up to `batch_size` pictures of one size are computed together, if they stand no further apart than
+    four batches; labels differ from those of `predict` only where two scores are equal but for rounding. Memory does
+    not grow with the number of pictures: at most five batches of them are held. `progress` shows a bar on stderr.
+
+    The first picture that cannot be read raises PictureError (or what `read` raises). With `on_error` it is left out
+    instead: `on_error(source, error)` is called in its turn. Wrong options raise ConfigError at the call.
+    """
+    require(isinstance(batch_size, int) and batch_size > 0, f"batch_size must be 1 or more, got {batch_size!r}")
+    compute = partial(predict_batch, model, plan=make_plan(model, **options), scores=scores)
+    items = _read_ahead(pictures, read or _as_given, ahead=batch_size)
+    total = len(pictures) if isinstance(pictures, Sized) else None
+    return _predict_items(items, compute, batch_size, on_error, bar(total, "predict", show=progress))
+
+
+def _as_given(picture: Picture) -> Picture:
+    return picture
+
+
+@dataclass
+class _Read:
+    source: Any
+    picture: Tensor
+    prediction: Prediction | None = None
+
+
+@dataclass
+class _Unreadable:
+    source: Any
+    error: Exception
+
+
+def _predict_items(
+    items: Generator[_Read | _Unreadable, None, None],
+    compute: Callable[[Tensor], list[Prediction]],
+    batch_size: int,
+    on_error: Callable[[Any, Exception], None] | None,
+    progress: AbstractContextManager["tqdm[Any]"],
+) -> Generator[PicturePrediction, None, None]:
+    window: deque[_Read | _Unreadable] = deque()
+    with closing(items), progress as shown:
+        while _fill(window, items, WINDOW_BATCHES * batch_size):
+            item = window[0]
+            if isinstance(item, _Unreadable):
+                if on_error is None:
+                    raise item.error
+                on_error(item.source, item.error)
+            else:
+                done = item.prediction or _predict_alike(item, window, compute, batch_size)
+                yield PicturePrediction(
+                    source=item.source, picture=item.picture, labels=done.labels, scores=done.scores
+                )
+            window.popleft()
+            shown.update()
+
+
+def _fill(window: deque[_Read | _Unreadable], items: Iterator[_Read | _Unreadable], size: int) -> bool:
+    """Fill the window from `items`; return False when nothing is left."""
+    while len(window) < size and sum(_bytes(item) for item in window) < WINDOW_BYTES:
+        item = next(items, None)
+        if item is None:
+            break
+        window.append(item)
+    return bool(window)
+
+
+def _bytes(item: _Read | _Unreadable) -> int:
+    return item.picture.nbytes if isinstance(item, _Read) else 0
+
+
+def _predict_alike(
+    first: _Read,
+    window: Iterable[_Read | _Unreadable],
+    compute: Callable[[Tensor], list[Prediction]],
+    batch_size: int,
+) -> Prediction:
+    """Predict the first picture of the window, and with it the next ones of its size; return its prediction."""
+    waiting = (item for item in window if isinstance(item, _Read) and item.prediction is None)
+    batch = [item for item in waiting if item.picture.shape == first.picture.shape][:batch_size]
+    predictions = compute(torch.stack([item.picture for item in batch]))
+    for item, prediction in zip(batch, predictions, strict=True):
+        item.prediction = prediction
+    return predictions[0]
+
+
+def _read_ahead(
+    pictures: Iterable[Any], read: Callable[[Any], Picture], *, ahead: int
+) -> Generator[_Read | _Unreadable, None, None]:
+    """Give the pictures in their order; a thread reads up to `ahead` of them while the caller is at work."""
+    sources = iter(pictures)
+    reader = ThreadPoolExecutor(1, thread_name_prefix="ccnet-read")
+    try:
+        waiting = deque(reader.submit(_read_next, sources, read) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(reader.submit(_read_next, sources, read))
+            yield item
+    finally:
+        # Not left running: what `read` uses, such as an open video, is closed by the caller next.
+        reader.shutdown(cancel_futures=True)
+
+
+def _read_next(sources: Iterator[Any], read: Callable[[Any], Picture]) -> _Read | _Unreadable | None:
+    try:
+        source = next(sources)
+    except StopIteration:
+        return None
+    try:
+        return _Read(source, to_tensor(read(source)))
+    except (ValueError, OSError) as error:  # the errors of all four distributions are ValueErrors
+        return _Unreadable(source, error)
