@@ -42,7 +42,7 @@ def predict_large(
     flip: bool = False,
     blend: Blend = "mean",
     overlay: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> None:
     """Slide over the picture in a file and write its labels to another, neither of which need fit in memory.
 
@@ -180,7 +180,7 @@ def _views(
     model: CCNet,
     rows: PictureRows,
     windows: _Windows,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], object] | None,
 ) -> list[ScoreMap]:
     """Return the scores of the picture, and of its mirror image if it counts too."""
     shape, total, done = (1, *rows.size, model.config.num_classes), _estimate(model, rows, windows).windows, 0
