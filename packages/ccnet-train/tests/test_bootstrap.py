@@ -74,7 +74,7 @@ def test_intervals_equal_confusion_matrices_of_repeated_pictures(split):
 
 
 def test_a_difference_is_that_of_the_same_draws(split):
-    truths, predictions = split
+    truths, _ = split
     worse = pictures(9, right=0.3)[1]
     expected = [slow_interval(column) for column in (slow_draws(truths, worse) - slow_draws(*split)).T]
     found = paired_intervals(counts_of(*split), counts_of(truths, worse))
