@@ -42,3 +42,16 @@ def short(name: str) -> str:
 def name_ticks(axis: Any, names: Sequence[str], **style: Any) -> None:
     """Write a name at 0, 1, 2, ... of an axis. A "$" in it begins no formula."""
     axis.set_ticks(range(len(names)), [short(name) for name in names], parse_math=False, **style)
+
+
+def plain(axes: Any) -> None:
+    """Take away what is not data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def legend(drawn: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Write below the figure which colour is whose."""
+    written = drawn.legend(handles, list(map(short, names)), loc="outside lower center", ncols=3, frameon=False)
+    for text in written.get_texts():
+        text.set_parse_math(False)
