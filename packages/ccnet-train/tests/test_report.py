@@ -1,0 +1,156 @@
+import json
+import re
+from html.parser import HTMLParser
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+from ccnet_train.bootstrap import intervals
+from ccnet_train.datasets import load_split
+from ccnet_train.evaluation import Evaluation
+from ccnet_train.report import page, write_report
+
+PALETTE = ((1, 2, 3), (250, 0, 0), (0, 250, 0), (0, 0, 250))
+HOSTILE = "<script>alert(1)</script>"
+
+
+def evaluation_of(classes=("road", "car", HOSTILE, "absent"), pictures=12):
+    rng = np.random.default_rng(0)
+    number = len(classes)
+    matrices = rng.integers(0, 50, (pictures, number, number)) + 200 * np.eye(number, dtype=np.int64)
+    matrices[:, -1] = matrices[:, :, -1] = 0
+    counts = np.stack([matrices.diagonal(axis1=1, axis2=2), matrices.sum(2), matrices.sum(1)], 1)
+    ids = tuple(f"{place}.png" for place in range(pictures))
+    return Evaluation(classes=classes, ids=ids, counts=counts, confusion=matrices.sum(0))
+
+
+class Reader(HTMLParser):
+    """Collects texts and attributes, and fails for a tag that is not closed."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.texts, self.attributes, self.tags = [], [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes.extend((tag, *pair) for pair in attributes)
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+
+@pytest.fixture
+def evaluation():
+    return evaluation_of()
+
+
+def read(evaluation, **more):
+    return Reader(page(evaluation, "Evaluation of <best>", {"Weights": "a & b\u202e"}, PALETTE, **more))
+
+
+def test_scores_stand_with_their_intervals(evaluation):
+    texts = read(evaluation).texts
+    found = intervals(evaluation.counts)
+    for name, score, interval in (
+        ("mIoU", evaluation.scores.miou, found.miou),
+        ("mAcc", evaluation.scores.macc, found.macc),
+        ("aAcc", evaluation.scores.aacc, found.aacc),
+    ):
+        place = texts.index(name)
+        shown = [text for text in texts[place : place + 6] if text]
+        assert shown[1:3] == [f"{100 * score:.2f} %", f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"]
+
+
+def test_each_class_has_a_row_with_a_bar(evaluation):
+    reader = read(evaluation)
+    place = reader.texts.index("car")
+    iou, accuracy = evaluation.scores.iou[1], evaluation.scores.accuracy[1]
+    share = evaluation.confusion[1].sum() / evaluation.confusion.sum()
+    low, high = (f"{100 * end:.1f}" for end in vars(intervals(evaluation.counts).iou[1]).values())
+    shown = [text for text in reader.texts[place : place + 12] if text]
+    assert shown[:5] == ["car", f"{100 * iou:.1f}", f"{low} to {high}", f"{100 * accuracy:.1f}", f"{100 * share:.2f}"]
+    styles = [value for _, name, value in reader.attributes if name == "style"]
+    assert f"--value: {100 * iou:.1f}%" in styles
+    assert f"--low: {low}%; --high: {high}%" in styles
+    assert "--colour: rgb(250, 0, 0)" in styles
+
+
+def test_an_absent_class_has_dashes_and_no_bar(evaluation):
+    reader = read(evaluation)
+    place = reader.texts.index("absent")
+    assert [text for text in reader.texts[place:] if text][1:5] == ["-", "-", "-", "0.00"]
+    assert sum("--value" in value for _, name, value in reader.attributes if name == "style") == 3
+
+
+def test_names_from_outside_are_text(evaluation):
+    reader = read(evaluation)
+    assert HOSTILE in reader.texts
+    assert "Evaluation of <best>" in reader.texts
+    assert any(text.startswith("a & b") for text in reader.texts)
+    assert "script" not in reader.tags
+
+
+def test_nothing_is_asked_of_any_other_place(evaluation):
+    html = page(evaluation, "t", {}, PALETTE, records=[{"step": 1, "loss": 2.0, "lr": 0.1}])
+    reader = Reader(html)
+    sources = [value for _, name, value in reader.attributes if name in ("src", "href", "srcset", "action")]
+    assert sources
+    assert all(value.startswith("data:") for value in sources)
+    assert not re.search(r"url\(|@import|https?:", html)
+    policy = next(value for tag, name, value in reader.attributes if name == "content" and "default-src" in value)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_every_picture_says_what_it_shows(evaluation):
+    reader = read(evaluation, records=[{"step": 1, "loss": 2.0, "lr": 0.1}])
+    alternatives = [value for tag, name, value in reader.attributes if tag == "img" and name == "alt"]
+    assert len(alternatives) == reader.tags.count("img") == 3
+    assert all(alternatives)
+
+
+def test_curves_are_those_that_the_run_has(evaluation):
+    assert "Training" not in read(evaluation).texts
+    reader = read(evaluation, records=[{"step": 1, "miou": 0.5}])
+    assert "Training" in reader.texts
+    curves = [value for tag, name, value in reader.attributes if (tag, name) == ("img", "alt") and "Curve" in value]
+    assert curves == ["Curve: mIoU (%) against the training step"]
+
+
+def test_what_was_measured_and_with_which_versions(evaluation):
+    texts = read(evaluation).texts
+    assert "Weights" in texts
+    assert any(f"ccnet-train {version('ccnet-train')}" in text for text in texts)
+
+
+def test_a_report_of_a_split_shows_its_best_and_worst_pictures(squares, tmp_path):
+    dataset = load_split(squares("data.val.length=5").data, "val")
+    truths = [dataset[index]["label"] for index in range(5)]
+    right = np.array([[np.bincount(t[t != 255], minlength=3)] * 3 for t in truths])
+    right[2, 0] //= 2
+    confusion = np.diag(right[:, 1].sum(0))
+    ids = tuple(dataset[index]["id"] for index in range(5))
+    measured = Evaluation(classes=tuple(dataset.classes), ids=ids, counts=right, confusion=confusion)
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 2.0, "lr": 0.1}) + "\n")
+    path = tmp_path / "report.html"
+    write_report(
+        path,
+        measured,
+        title="Evaluation",
+        facts={},
+        dataset=dataset,
+        predict=lambda picture: np.zeros(picture.shape[1:], np.uint8),
+        run_folder=tmp_path,
+    )
+    reader = Reader(path.read_text("utf-8"))
+    place = reader.texts.index("Worst pictures")
+    assert next(text for text in reader.texts[place + 1 :] if text in ids) == ids[2]
+    assert reader.texts.count("errors") == 5
+    assert "Curve: loss against the training step" in [value for *_, value in reader.attributes]
