@@ -7,24 +7,24 @@ from PIL import Image
 
 from ccnet_core import render
 from ccnet_train.datasets import load_split
-from ccnet_train.evaluation import Evaluation
 from ccnet_train.metrics import ConfusionMatrix
 from ccnet_train.report_pictures import NARROWEST, WIDEST, best_and_worst, draw, picture_mious
 
 
-def evaluation_of(truths, predictions, classes=3):
-    """Count each picture with a matrix of its own."""
-    matrices = []
-    for truth, prediction in zip(truths, predictions, strict=True):
-        matrices.append(ConfusionMatrix(classes))
-        matrices[-1].add(truth, prediction)
-    counts = [[np.diag(m.counts), m.counts.sum(1), m.counts.sum(0)] for m in matrices]
-    return Evaluation(
-        classes=("ground", "red", "green")[:classes],
-        ids=tuple(f"{place}.png" for place in range(len(truths))),
-        counts=np.array(counts),
-        confusion=sum(m.counts for m in matrices),
-    )
+def confusion(truth, prediction):
+    matrix = ConfusionMatrix(3)
+    matrix.add(truth, prediction)
+    return matrix
+
+
+@pytest.fixture
+def compared(evaluation_of):
+    """Make an evaluation from pairs of truth and prediction."""
+
+    def make(*pairs):
+        return evaluation_of(("ground", "red", "green"), [confusion(*pair).counts for pair in pairs])
+
+    return make
 
 
 class Pictures:
@@ -45,18 +45,15 @@ def decoded(content):
         return np.asarray(picture.convert("RGB")).astype(int)
 
 
-def test_each_picture_has_the_mean_iou_of_its_own_classes():
+def test_each_picture_has_the_mean_iou_of_its_own_classes(compared):
     rng = np.random.default_rng(0)
     truths = rng.choice([0, 1, 2, 255], (5, 4, 6))
     truths[3] = 255
     predictions = rng.integers(0, 3, truths.shape)
-    expected = []
-    for truth, prediction in zip(truths, predictions, strict=True):
-        matrix = ConfusionMatrix(3)
-        matrix.add(truth, prediction)
-        expected.append(matrix.scores().miou)
+    pairs = list(zip(truths, predictions, strict=True))
+    expected = [confusion(*pair).scores().miou for pair in pairs]
     assert math.isnan(expected[3])
-    assert picture_mious(evaluation_of(truths, predictions)) == pytest.approx(expected, nan_ok=True)
+    assert picture_mious(compared(*pairs)) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +70,14 @@ def test_the_best_come_first_and_no_picture_is_on_both_sides(mious, best, worst)
     assert best_and_worst(np.array(mious), each=2) == (best, worst)
 
 
-def test_a_picture_is_shown_with_prediction_truth_and_errors():
+def test_a_picture_is_shown_with_prediction_truth_and_errors(compared):
     image = np.full((3, 8, NARROWEST), 200, np.uint8)
     truth = np.zeros((8, NARROWEST), np.uint8)
     truth[:, 80:] = 1
     prediction = truth.copy()
     prediction[:, 160:] = 2
     dataset = Pictures(image, truth)
-    shown = draw(evaluation_of([truth], [prediction]), 0, dataset, lambda picture: prediction)
+    shown = draw(compared((truth, prediction)), 0, dataset, lambda picture: prediction)
     picture = image.transpose(1, 2, 0)
     for content, expected in (
         (shown.picture, picture),
@@ -98,14 +95,14 @@ def test_a_picture_is_shown_with_prediction_truth_and_errors():
 @pytest.mark.parametrize(
     ("size", "shown"), [((20, 40), (120, 240)), ((1024, 2048), (320, 640)), ((50, 300), (50, 300))]
 )
-def test_a_picture_is_neither_tiny_nor_huge(size, shown):
+def test_a_picture_is_neither_tiny_nor_huge(compared, size, shown):
     image, label = np.zeros((3, *size), np.uint8), np.zeros(size, np.uint8)
-    found = draw(evaluation_of([label], [label]), 0, Pictures(image, label), lambda picture: label)
+    found = draw(compared((label, label)), 0, Pictures(image, label), lambda picture: label)
     assert decoded(found.errors).shape[:2] == shown
     assert shown[1] <= WIDEST
 
 
-def test_the_split_is_asked_for_the_picture_and_its_image_is_what_is_predicted(squares):
+def test_the_split_is_asked_for_the_picture_and_its_image_is_what_is_predicted(squares, compared):
     dataset = load_split(squares().data, "val")
     truths = [dataset[index]["label"] for index in range(len(dataset))]
     asked = []
@@ -114,6 +111,6 @@ def test_the_split_is_asked_for_the_picture_and_its_image_is_what_is_predicted(s
         asked.append(picture)
         return truths[1]
 
-    shown = draw(evaluation_of(truths, truths), 1, dataset, predict)
+    shown = draw(compared(*zip(truths, truths, strict=True)), 1, dataset, predict)
     assert np.array_equal(asked[0], dataset[1]["image"])
     assert shown.wrong == 0

@@ -44,6 +44,11 @@ def name_ticks(axis: Any, names: Sequence[str], **style: Any) -> None:
     axis.set_ticks(range(len(names)), [short(name) for name in names], parse_math=False, **style)
 
 
+def color(number: int) -> str:
+    """Return the colour of a run by its place; after ten they begin again."""
+    return f"C{number % 10}"
+
+
 def plain(axes: Any) -> None:
     """Take away what is not data."""
     axes.spines[["top", "right"]].set_visible(False)

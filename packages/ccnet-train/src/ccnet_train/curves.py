@@ -31,17 +31,22 @@ def curves_figure(runs: Mapping[str, Sequence[Record]], panels: Sequence[str] = 
     """
     drawn = chart.figure(4.2 * len(panels), 3.2, layout="constrained")
     for axes, key in zip(np.atleast_1d(drawn.subplots(1, len(panels))), panels, strict=True):
-        for number, records in enumerate(runs.values()):
-            _draw_curve(axes, curve(records, key), f"C{number % 10}", key, alone=len(runs) == 1)
-        chart.plain(axes)
-        axes.margins(y=0.1)  # for the number over the best mIoU
-        axes.set(xlabel="step", title=PANELS[key])
-        axes.set_xlim(left=0)
-        axes.locator_params(axis="x", nbins=5, integer=True)
+        draw_panel(axes, list(runs.values()), key)
     if len(runs) > 1:
-        handles = [axes.plot([], [], color=f"C{number % 10}")[0] for number in range(len(runs))]
+        handles = [axes.plot([], [], color=chart.color(number))[0] for number in range(len(runs))]
         chart.legend(drawn, handles, list(runs))
     return drawn
+
+
+def draw_panel(axes: Any, runs: Sequence[Sequence[Record]], key: str) -> None:
+    """Draw the curves of one of :data:`PANELS`, a colour for each of `runs` by its place."""
+    for number, records in enumerate(runs):
+        _draw_curve(axes, curve(records, key), chart.color(number), key, alone=len(runs) == 1)
+    chart.plain(axes)
+    axes.margins(y=0.1)  # for the number over the best mIoU
+    axes.set(xlabel="step", title=PANELS[key])
+    axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=5, integer=True)
 
 
 def curve(records: Sequence[Record], key: str) -> Curve:
