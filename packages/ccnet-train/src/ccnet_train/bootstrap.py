@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ccnet_train.metrics import mean_of_present, share
+
 RESAMPLES = 1000
 LEVEL = 0.95
 SEED = 0
@@ -65,18 +67,9 @@ def _drawn_scores(counts: NDArray[np.int64]) -> Shares:
     # As float64 numpy multiplies with BLAS, and sums of pixels stay exact up to 2**53.
     sums = times.astype(np.float64) @ counts.reshape(pictures, 3 * classes).astype(np.float64)
     correct, true, predicted = sums.reshape(RESAMPLES, 3, classes).swapaxes(0, 1)
-    iou = _share(correct, true + predicted - correct)
-    totals = [_mean(iou), _mean(_share(correct, true)), _share(correct.sum(1), true.sum(1))]
+    iou = share(correct, true + predicted - correct)
+    totals = [mean_of_present(iou), mean_of_present(share(correct, true)), share(correct.sum(1), true.sum(1))]
     return np.column_stack([*totals, iou])
-
-
-def _share(part: Shares, whole: Shares) -> Shares:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-def _mean(rows: Shares) -> Shares:
-    """Return the mean of each row over what is not nan."""
-    return _share(np.nansum(rows, 1), (~np.isnan(rows)).sum(1))
 
 
 def _percentiles(drawn: Shares) -> Intervals:

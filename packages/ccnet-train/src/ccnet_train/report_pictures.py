@@ -11,6 +11,7 @@ from PIL import Image
 from ccnet_core import render
 from ccnet_train.datasets import SampleDataset
 from ccnet_train.evaluation import Evaluation
+from ccnet_train.metrics import mean_of_present, share
 
 EACH = 4
 """Pictures on either side."""
@@ -50,10 +51,7 @@ class ReportPicture:
 def picture_mious(evaluation: Evaluation) -> NDArray[np.float64]:
     """Return (N,): the mean IoU of each picture over the classes in it, nan without any labelled pixel."""
     correct, true, predicted = evaluation.counts.swapaxes(0, 1)
-    either = true + predicted - correct
-    total = np.where(either > 0, correct / np.maximum(either, 1), 0).sum(1)
-    present = (either > 0).sum(1)
-    return np.where(present > 0, total / np.maximum(present, 1), np.nan)
+    return mean_of_present(share(correct, true + predicted - correct))
 
 
 def best_and_worst(mious: NDArray[np.float64], each: int = EACH) -> tuple[list[int], list[int]]:
