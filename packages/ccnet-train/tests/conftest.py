@@ -122,7 +122,30 @@ def command(start):
 
 
 @pytest.fixture
-def compared_run(tmp_path, squares, evaluation_of):
+def make_subject():
+    """Say what an evaluation measured."""
+
+    def make(**values):
+        defaults = {
+            "weights": "step 2",
+            "digest": "0123456789abcdef",
+            "model": "ccnet_tiny",
+            "data": "squares",
+            "options": {},
+            "split": "val",
+            "pictures": 8,
+            "plan": InferencePlan(),
+            "precision": "no",
+            "classes": ("ground", "red", "green"),
+            "palette": ((0, 0, 0), (250, 0, 0), (0, 250, 0)),
+        }
+        return Subject(**{**defaults, **values})
+
+    return make
+
+
+@pytest.fixture
+def compared_run(tmp_path, squares, evaluation_of, make_subject):
     """Leave a folder as a run does, or with `run=False` as an evaluation does, and return it.
 
     The pictures are confused alike for the same `seed` and `wrong`, and have the same truth in any case.
@@ -136,21 +159,10 @@ def compared_run(tmp_path, squares, evaluation_of):
             matrices.append(np.diag(np.array(true) - lost) + np.roll(np.diag(lost), 1, axis=1))
         classes = subject.setdefault("classes", ("ground", "red", "green"))
         folder = tmp_path / name
-        what = {
-            "weights": "step 2",
-            "digest": "0",
-            "model": "ccnet_tiny",
-            "data": "squares",
-            "options": {},
-            "split": "val",
-            "pictures": pictures,
-            "plan": InferencePlan(),
-            "precision": "no",
-            "palette": ((0, 0, 0), (250, 0, 0), (0, 250, 0)),
-            **subject,
-        }
         evaluation = evaluation_of(classes, matrices, names)
-        write_evaluation(folder / "best" if run else folder, Subject(**what), evaluation.pictures)
+        write_evaluation(
+            folder / "best" if run else folder, make_subject(pictures=pictures, **subject), evaluation.pictures
+        )
         if run:
             (folder / "recipe.yaml").write_text(to_yaml(squares(f"seed={seed}", f"output={folder}", *overrides)))
             records = [{"step": 1, "loss": 2.0, "lr": 0.1}, {"step": 2, "miou": evaluation.scores.miou}]

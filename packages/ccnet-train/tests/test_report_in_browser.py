@@ -9,6 +9,7 @@ from PIL import Image
 
 from ccnet_train.datasets import load_split
 from ccnet_train.report import write_report
+from ccnet_train.run_folder import RunFolder
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +18,7 @@ RECORDS = [{"step": 1, "loss": 2.0, "lr": 0.1}, {"step": 1, "miou": 0.4, "macc":
 
 
 @pytest.fixture
-def report(squares, tmp_path, evaluation_of):
+def report(squares, tmp_path, evaluation_of, make_subject):
     """Write the report of ten pictures, some of which are predicted worse than others."""
     dataset = load_split(squares("data.val.length=10").data, "val")
     wrong = np.array([[0, 3, 0], [0, 0, 2], [1, 0, 0]])
@@ -27,11 +28,10 @@ def report(squares, tmp_path, evaluation_of):
     write_report(
         path,
         evaluation_of(dataset.classes, matrices, names=f"a very long name of a picture/{'x' * 90}{{}}.png"),
-        title="Evaluation of squares",
-        facts={"Weights": "/a/long/path" * 20},
+        make_subject(weights="/a/long/path" * 20),
         dataset=dataset,
         predict=lambda picture: np.ones(picture.shape[1:], np.uint8),
-        run_folder=tmp_path,
+        run=RunFolder(tmp_path),
     )
     return path
 
