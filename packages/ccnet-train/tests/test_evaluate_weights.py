@@ -98,8 +98,11 @@ def test_a_split_without_truth_gives_labels_and_no_scores(squares, weights, tmp_
     monkeypatch.setattr(module, "load_split", lambda data, split: Unlabelled(load_split(data, split)))
     with pytest.raises(TrainError, match=r"No pixel of the split 'test' has a class.*--labels"):
         evaluate_weights(squares(), weights, out=tmp_path / "none", split="test", show=False)
-    found = evaluate_weights(squares(), weights, out=tmp_path / "out", split="test", labels="indices", show=False)
+    found = evaluate_weights(
+        squares(), weights, out=tmp_path / "out", split="test", labels="indices", report=True, show=False
+    )
     assert not found.has_truth
+    assert not (tmp_path / "out/report.html").exists()
     assert len(list((tmp_path / "out/labels").iterdir())) == 5
     assert not (tmp_path / "out/metrics.json").exists()
 

@@ -9,6 +9,8 @@ from ccnet_core.text import one_line
 from ccnet_train.bootstrap import LEVEL, RESAMPLES, Interval
 from ccnet_train.comparison import Group, Row
 
+CHANCE = "Where nothing differs, the interval of one class in twenty excludes 0 by chance."
+
 
 def table(rows: Sequence[Row]) -> str:
     """Return a line for each run: mIoU, and its difference from the first run's."""
@@ -23,7 +25,7 @@ def table(rows: Sequence[Row]) -> str:
 def class_tables(rows: Sequence[Row]) -> str:
     """Return a table for each run but the first: the IoU of each class, and its difference from the first run's."""
     first, *others = rows
-    return "\n\n".join(_class_table(first, other) for other in others)
+    return "\n\n".join([*(_class_table(first, other) for other in others), CHANCE])
 
 
 def group_table(groups: Sequence[Group]) -> str:

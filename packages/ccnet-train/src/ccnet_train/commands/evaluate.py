@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> None:
     if is_main_process():
         if found.has_truth:
             print(table(found.scores, found.classes))
+        elif options.report:
+            print("No pixel of the split has a class, so there are no scores and no report.")
         print(f"\n{len(found.pictures)} pictures: {out}")
 
 
