@@ -20,40 +20,40 @@ def percent(share, sign=""):
 
 def test_a_line_for_each_run(runs):
     found = rows(runs)
-    lines = table(found).splitlines()
+    lines = table(found, groups(runs)).splitlines()
     assert len(lines) == 4
     first, last, interval, paired = found[0], found[2], found[2].intervals.miou, found[2].paired.miou
     assert lines[1].split() == [
-        first.run.name,
-        "8",
-        percent(first.miou),
+        *[first.run.name, "1", "8", percent(first.miou)],
         *[percent(first.intervals.miou.low), "to", percent(first.intervals.miou.high)],
     ]
+    assert lines[2].split()[:3] == [runs[1].name, "1", "8"]
     assert lines[3].split() == [
-        last.run.name,
-        "8",
-        percent(last.miou),
+        *[last.run.name, "2", "8", percent(last.miou)],
         *[percent(interval.low), "to", percent(interval.high)],
         percent(last.difference),
         *[percent(paired.low), "to", percent(paired.high)],
-        "excludes",
-        "0",
+        *["excludes", "0"],
     ]
     assert last.difference < -0.05
 
 
+def test_the_number_of_the_recipe_is_there_only_where_one_is_repeated(runs):
+    kept = [runs[0], runs[2]]
+    assert "recipe" not in table(rows(kept), groups(kept)).splitlines()[0].split()
+
+
 def test_numbers_stand_under_each_other(runs):
-    lines = table(rows(runs)).splitlines()
-    ends = {line.index("  8  ") for line in lines[1:]}
-    assert len(ends) == 1
+    lines = table(rows(runs), groups(runs)).splitlines()
+    assert len({line.index("  8  ") for line in lines[1:]}) == 1
 
 
 def test_a_group_has_its_mean_and_what_changed(runs):
     first, second = groups(runs)
     lines = group_table([first, second]).splitlines()
-    assert lines[1].split()[-3:] == ["2", percent(first.mean), percent(first.deviation)]
-    assert lines[2].split()[1:] == [
-        *["1", percent(second.mean), "-", percent(second.mean - first.mean, "+"), "-"],
+    assert lines[1].split() == ["1", "2", percent(first.mean), percent(first.deviation)]
+    assert lines[2].split() == [
+        *["2", "1", percent(second.mean), "-", percent(second.mean - first.mean, "+"), "-"],
         "optimiser.lr=0.5",
     ]
 

@@ -12,14 +12,19 @@ from ccnet_train.comparison import Group, Row
 CHANCE = "Where nothing differs, the interval of one class in twenty excludes 0 by chance."
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return a line for each run: mIoU, and its difference from the first run's."""
-    lines = [("run", "pictures", "mIoU", "95 % interval", "difference", "95 % interval, paired", "")]
+def table(rows: Sequence[Row], groups: Sequence[Group]) -> str:
+    """Return a line for each run: mIoU, and its difference from the first run's.
+
+    Where a recipe is repeated, its number in :func:`group_table` stands there too.
+    """
+    lines = [("run", "recipe", "pictures", "mIoU", "95 % interval", "difference", "95 % interval, paired", "")]
     for row in rows:
+        number = next(place for place, group in enumerate(groups, 1) if row.run in group.runs)
         numbers = str(len(row.run.evaluation.ids)), _percent(row.miou), _range(row.intervals.miou)
         apart = ("", "", "") if row is rows[0] else _difference(row.difference, row.paired.miou)
-        lines.append((one_line(row.run.name), *numbers, *apart))
-    return _aligned(lines)
+        lines.append((one_line(row.run.name), str(number), *numbers, *apart))
+    repeated = len(groups) < len(rows)
+    return _aligned(lines if repeated else [(run, *rest) for run, _, *rest in lines])
 
 
 def class_tables(rows: Sequence[Row]) -> str:
@@ -29,16 +34,15 @@ def class_tables(rows: Sequence[Row]) -> str:
 
 
 def group_table(groups: Sequence[Group]) -> str:
-    """Return a line for each group of runs, and what its recipe has otherwise than the first one's."""
+    """Return a line for each group by its number: its mean over seeds, and what is changed from the first one."""
     first = groups[0]
-    lines = [("runs of one recipe", "seeds", "mean mIoU", "deviation", "difference", "standard error", "")]
-    for group in groups:
+    lines = [("recipe", "seeds", "mean mIoU", "deviation", "difference", "standard error", "changed")]
+    for place, group in enumerate(groups, 1):
         numbers = str(len(group.runs)), _percent(group.mean), _percent(group.deviation)
         apart = ("", "")
         if group is not first:
             apart = _percent(group.mean - first.mean, sign="+"), _percent(group.standard_error(first))
-        names = ", ".join(one_line(run.name) for run in group.runs)
-        lines.append((names, *numbers, *apart, one_line(", ".join(group.changes)) if group.changes else ""))
+        lines.append((str(place), *numbers, *apart, ", ".join(map(one_line, group.changes))))
     return _aligned(lines)
 
 

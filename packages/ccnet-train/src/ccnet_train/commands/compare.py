@@ -7,8 +7,9 @@ from pathlib import Path
 from ccnet_core import files
 
 CAUTION = (
-    "The intervals are over pictures: how far other pictures of the same kind would move the scores. What training "
-    "with another seed would change is not in them; to see it, repeat a recipe with several seeds."
+    "The intervals are over pictures: how far other pictures of the same kind would move the scores. They are too "
+    "narrow where pictures resemble one another, as the frames of a video do. What training with another seed would "
+    "change is not in them; to see it, repeat a recipe with several seeds."
 )
 
 
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
 
     runs = read_runs(options.runs)
     rows, groups, notes = comparison.rows(runs), comparison.groups(runs), comparison.notes(runs)
-    print(comparison_text.table(rows))
+    print(comparison_text.table(rows, groups))
     if len(groups) < len(runs):
         print(f"\n{comparison_text.group_table(groups)}")
     if options.classes:
