@@ -27,7 +27,7 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # numba-cuda compiles kernels to PTX with no GPU and no driver; ptxas, in nvcc's wheel, makes machine code of it, which
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
-ORDINARY = "not gpu and not slow and not hosts"
+ORDINARY = "not gpu and not slow and not hosts and not browser"
 TIMED = ["core", "export", "kernels", "load", "train"]
 PEERS = "packages/ccnet-core/peers"
 
@@ -223,6 +223,15 @@ def hosts(session: nox.Session) -> None:
         session.error("two hosts on one machine need root and `ip` (iproute2), so nothing was tested")
     install(session, *sources(NAMES), *test_tools(NAMES))
     pytest(session, "hosts", "integration")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The report in the machine's own Chromium, without a network; an error where there is no `chromium`."""
+    if shutil.which("chromium") is None:
+        session.error("there is no `chromium` on PATH (Debian: apt-get install chromium), so nothing was tested")
+    install(session, *sources(["core", "train"]), *PYTEST, "playwright")
+    pytest(session, "browser", "packages/ccnet-train/tests")
 
 
 @nox.session

@@ -46,6 +46,20 @@ def test_truth_and_prediction_stand_beside_the_picture():
     assert row[0, -1].tolist() == [200, 0, 0]
 
 
+def test_wrong_pixels_are_red_on_grey_and_ignored_ones_black():
+    picture = np.zeros((1, 4, 3), np.uint8)
+    picture[0, 3] = (255, 0, 0)  # red in the picture is no error
+    truth, prediction = np.array([[0, 1, 255, 2]], np.uint8), np.array([[0, 2, 0, 2]], np.uint8)
+    marked = render.error_map(picture, truth, prediction)
+    assert marked.tolist() == [[[120] * 3, list(render.WRONG), [0] * 3, [162] * 3]]
+
+
+def test_an_ignore_index_of_ones_own_is_no_error():
+    truth, prediction = np.array([[0, 255]], np.uint8), np.array([[1, 1]], np.uint8)
+    marked = render.error_map(np.zeros((1, 2, 3), np.uint8), truth, prediction, ignore_index=0)
+    assert marked.tolist() == [[[0] * 3, list(render.WRONG)]]
+
+
 def test_attention_is_hottest_where_the_weight_is():
     weights = np.zeros((4, 4), np.float32)
     weights[1, 2] = 1

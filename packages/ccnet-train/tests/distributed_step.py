@@ -12,7 +12,7 @@ from unittest import mock
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ccnet_train import fit, launch, load_recipe, metrics, network, positions
+from ccnet_train import fit, launch, load_recipe, network, positions, saving
 
 SQUARES = Path(__file__).parent / "squares.yaml"
 EVERY = (
@@ -39,7 +39,7 @@ def observe(recipe):
     """Fit, and return gradients by name, losses, confusion matrices and the positions that this process read."""
     seen = {"gradients": [], "matrices": [], "positions": []}
     networks = []
-    build, scores, read = network.build_network, metrics.ConfusionMatrix.scores, positions.PositionDataset.__getitem__
+    build, evaluate, read = network.build_network, saving.evaluate, positions.PositionDataset.__getitem__
 
     def built(*arguments):
         networks.append(build(*arguments))
@@ -49,9 +49,10 @@ def observe(recipe):
         named = networks[-1].named_parameters()
         seen["gradients"].append({name: parameter.grad.clone() for name, parameter in named})
 
-    def scored(matrix):
-        seen["matrices"].append(torch.from_numpy(matrix.counts))
-        return scores(matrix)
+    def evaluated(*arguments, **options):
+        found = evaluate(*arguments, **options)
+        seen["matrices"].append(torch.from_numpy(found.confusion))
+        return found
 
     def noted(dataset, position):
         seen["positions"].append(position)
@@ -60,7 +61,7 @@ def observe(recipe):
     hook = register_optimizer_step_pre_hook(step)
     with (
         mock.patch("ccnet_train.run.build_network", built),
-        mock.patch.object(metrics.ConfusionMatrix, "scores", scored),
+        mock.patch.object(saving, "evaluate", evaluated),
         mock.patch.object(positions.PositionDataset, "__getitem__", noted),
     ):
         history = fit(recipe, quiet=True).history

@@ -51,3 +51,15 @@ def test_a_finished_evaluation_is_told_again_and_fresh_starts_over(path, weights
     assert (capsys.readouterr().out, predicted) == (first, [])
     assert main([*words, "--fresh"]) == 0
     assert (capsys.readouterr().out, len(predicted)) == (first, 2)
+
+
+def test_a_report_is_written_when_asked_for(path, weights, tmp_path, capsys):
+    assert main(["evaluate", path, "--weights", str(weights), "--report", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/report.html").is_file()
+
+
+def test_without_any_truth_it_says_that_there_is_no_report(path, tmp_path, capsys, monkeypatch, evaluation_of):
+    found = evaluation_of(("ground", "red", "green"), [[[0] * 3] * 3])
+    monkeypatch.setattr("ccnet_train.evaluate_weights.evaluate_weights", lambda *a, **k: found)
+    assert main(["evaluate", path, "--weights", "x", "--labels", "indices", "--report"]) == 0
+    assert "no report" in capsys.readouterr().out

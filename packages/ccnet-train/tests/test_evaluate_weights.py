@@ -28,7 +28,7 @@ def names(folder):
 
 def test_the_folder_holds_counts_scores_and_what_was_measured(squares, weights, tmp_path):
     found = evaluate_weights(squares(), weights, out=tmp_path / "out", show=False)
-    assert names(tmp_path / "out") == ["evaluation.json", "metrics.json", "pictures.jsonl"]
+    assert names(tmp_path / "out") == ["confusion.png", "evaluation.json", "metrics.json", "pictures.jsonl"]
     assert read_evaluation(tmp_path / "out").scores == found.scores
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics(found)
     subject = read_subject(tmp_path / "out")
@@ -98,8 +98,11 @@ def test_a_split_without_truth_gives_labels_and_no_scores(squares, weights, tmp_
     monkeypatch.setattr(module, "load_split", lambda data, split: Unlabelled(load_split(data, split)))
     with pytest.raises(TrainError, match=r"No pixel of the split 'test' has a class.*--labels"):
         evaluate_weights(squares(), weights, out=tmp_path / "none", split="test", show=False)
-    found = evaluate_weights(squares(), weights, out=tmp_path / "out", split="test", labels="indices", show=False)
+    found = evaluate_weights(
+        squares(), weights, out=tmp_path / "out", split="test", labels="indices", report=True, show=False
+    )
     assert not found.has_truth
+    assert not (tmp_path / "out/report.html").exists()
     assert len(list((tmp_path / "out/labels").iterdir())) == 5
     assert not (tmp_path / "out/metrics.json").exists()
 
@@ -149,3 +152,22 @@ def test_after_kill_9_another_number_of_processes_goes_on(squares, weights, tmp_
 
 def same(one, other):
     return names(one) == names(other) and all((one / n).read_bytes() == (other / n).read_bytes() for n in names(one))
+
+
+def test_a_report_shows_what_was_evaluated_and_the_curves_of_the_run(squares, weights, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(to_yaml(squares()))
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0, "lr": 0.1}\n')
+    found = evaluate_weights(squares(), weights, out=tmp_path / "out", report=True, show=False)
+    html = (tmp_path / "out/report.html").read_text("utf-8")
+    assert f"{100 * found.scores.miou:.2f} %" in html
+    assert html.count("<article") == 5
+    assert "Curve: loss" in html
+
+
+def test_a_report_can_be_added_to_a_finished_evaluation(squares, weights, tmp_path, monkeypatch):
+    evaluate_weights(squares(), weights, out=tmp_path / "out", show=False)
+    predicted, predict = [], ccnet.predict
+    monkeypatch.setattr(ccnet, "predict", lambda *a, **k: predicted.append(a) or predict(*a, **k))
+    evaluate_weights(squares(), weights, out=tmp_path / "out", report=True, show=False)
+    assert (tmp_path / "out/report.html").is_file()
+    assert len(predicted) == 5  # those that it shows

@@ -17,6 +17,9 @@ Array = NDArray[np.uint8]
 GAP = 4
 """Pixels of white between pictures that stand side by side."""
 
+WRONG = (215, 25, 28)
+"""Colour of a wrong pixel."""
+
 LINE = 24
 """Pixels from one line of a legend to the next."""
 
@@ -58,6 +61,18 @@ def side_by_side(
 ) -> Array:
     """Return picture, truth and prediction in one row. Ignored pixels of the truth are black."""
     return beside([picture, colour_labels(truth, palette), colour_labels(prediction, palette)])
+
+
+def error_map(
+    picture: Array, truth: NDArray[np.integer], prediction: NDArray[np.integer], *, ignore_index: int = 255
+) -> Array:
+    """Return `picture` in grey with the wrong pixels in red. Ignored pixels of `truth` are black."""
+    grey = picture.mean(-1, keepdims=True)
+    # Between mid-grey and white, so that neither red nor black is lost in the picture.
+    marked: Array = (120 + 0.5 * grey).repeat(3, axis=-1).astype(np.uint8)
+    marked[truth != prediction] = WRONG
+    marked[truth == ignore_index] = 0
+    return marked
 
 
 def beside(pictures: Sequence[Array]) -> Array:

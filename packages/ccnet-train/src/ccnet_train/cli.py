@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from ccnet_core.errors import CCNetError
-from ccnet_train.commands import evaluate, fit, predict, recipes
+from ccnet_train.commands import compare, evaluate, fit, predict, recipes
 from ccnet_train.commands.arguments import is_main_process
 from ccnet_train.errors import ProcessError, Terminated, TrainError
 
@@ -49,7 +49,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.set_defaults(how_to_continue=lambda _: "")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     fit.add(commands, epilog=EXIT_CODES)
-    for command in (evaluate, predict, recipes):
+    for command in (evaluate, predict, compare, recipes):
         command.add(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse stops collecting key=value at the first option; they may also stand after it.

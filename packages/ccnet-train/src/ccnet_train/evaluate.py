@@ -37,13 +37,18 @@ def evaluate(
         share = left[accelerator.process_index :: accelerator.num_processes]
         for index in bar(share, "evaluate", show=show and accelerator.is_main_process):
             sample = dataset[index]
-            with accelerator.autocast():
-                labels = ccnet.predict(model, torch.tensor(sample["image"]), plan=model.config.inference).labels
+            labels = predicted(model, sample["image"], accelerator)
             own.append(_count(index, sample, labels, dataset))
             if keep:
                 keep(sample, labels, own[-1])
     found += _of_all_processes(own, accelerator)
     return Evaluation(classes=tuple(dataset.classes), pictures=tuple(sorted(found, key=lambda picture: picture.index)))
+
+
+def predicted(model: ccnet.CCNet, picture: np.ndarray, accelerator: Accelerator) -> np.ndarray:
+    """Return the labels (H, W) that `model` gives a picture (3, H, W) when it is evaluated."""
+    with accelerator.autocast():
+        return ccnet.predict(model, torch.tensor(picture), plan=model.config.inference).labels
 
 
 def _count(index: int, sample: Sample, labels: np.ndarray, dataset: SampleDataset) -> PictureCounts:

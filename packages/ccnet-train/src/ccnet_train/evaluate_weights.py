@@ -12,14 +12,17 @@ import numpy as np
 import ccnet_core as ccnet
 from ccnet_core import files
 from ccnet_train import evaluation_folder
-from ccnet_train.datasets import Sample, check_data, load_split
+from ccnet_train.confusion_picture import confusion_png
+from ccnet_train.datasets import Sample, SampleDataset, check_data, load_split
 from ccnet_train.errors import TrainError
-from ccnet_train.evaluate import evaluate
+from ccnet_train.evaluate import evaluate, predicted
 from ccnet_train.evaluation import Evaluation, PictureCounts
-from ccnet_train.evaluation_folder import LABELS_FOLDER, METRICS_FILE
+from ccnet_train.evaluation_folder import CONFUSION_FILE, LABELS_FOLDER, METRICS_FILE, REPORT_FILE
 from ccnet_train.label_files import LabelFiles, label_files
 from ccnet_train.launch import Accelerator, open_accelerator, own_errors
 from ccnet_train.recipe import Recipe
+from ccnet_train.report import write_report
+from ccnet_train.run_folder import run_of
 from ccnet_train.subject import Subject, plan_by, refuse_other_classes, subject_of
 
 
@@ -31,15 +34,17 @@ def evaluate_weights(
     split: str = "val",
     tta: bool = False,
     labels: str | None = None,
+    report: bool = False,
     fresh: bool = False,
     show: bool = True,
 ) -> Evaluation:
     """Measure a weights folder or Hub id on a `split` of the recipe's data, as its section `evaluate` says.
 
-    `tta` adds the six published scales and mirror images. Into `out` go the counts of each picture, `metrics.json` and,
-    with `labels`, one of :data:`ccnet_train.label_files.FORMATS`, a PNG of each prediction. What was stopped there goes
-    on; `fresh` starts over. Raises TrainError if the weights have other classes than the split, if `out` holds another
-    evaluation, and if no pixel has a class although no labels are asked for.
+    `tta` adds the six published scales and mirror images. Into `out` go the counts of each picture, `metrics.json`,
+    `confusion.png` and, with `labels`, one of :data:`ccnet_train.label_files.FORMATS`, a PNG of each prediction, with
+    `report` also `report.html`. What was stopped there goes on; `fresh` starts over. Raises TrainError if the weights
+    have other classes than the split, if `out` holds another evaluation, and if no pixel has a class although no labels
+    are asked for.
     """
     check_data(recipe.data, splits=(split,))
     dataset = load_split(recipe.data, split)
@@ -63,6 +68,8 @@ def evaluate_weights(
         if accelerator.is_main_process:
             with own_errors(accelerator):
                 _finish(out, subject, found)
+                if report and found.has_truth:
+                    _report(out, subject, found, model, dataset, accelerator)
     return found
 
 
@@ -98,6 +105,17 @@ def _finish(out: Path, subject: Subject, found: Evaluation) -> None:
     evaluation_folder.remove_parts(out)
     if found.has_truth:
         files.write_text(out / METRICS_FILE, json.dumps(metrics(found), indent=1) + "\n")
+        files.write_bytes(out / CONFUSION_FILE, confusion_png(found.confusion, found.classes))
+
+
+def _report(
+    out: Path, subject: Subject, found: Evaluation, model: ccnet.CCNet, dataset: SampleDataset, accelerator: Accelerator
+) -> None:
+    def predict(picture: np.ndarray) -> np.ndarray:
+        return predicted(model, picture, accelerator)
+
+    run = run_of(Path(subject.weights).expanduser().parent)
+    write_report(out / REPORT_FILE, found, subject, dataset=dataset, predict=predict, run=run)
 
 
 def metrics(found: Evaluation) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class History:
     def __init__(self, path: Path, *, until: int, write: bool) -> None:
         self.path = path
         self.write = write
-        self.records = [record for record in _read(path) if record["step"] <= until] if until else []
+        self.records = [record for record in read_records(path) if record["step"] <= until] if until else []
         if write:
             files.write_text(path, "".join(map(_line, self.records)))
 
@@ -44,7 +44,8 @@ def _line(record: Record) -> str:
     return json.dumps(record) + "\n"
 
 
-def _read(path: Path) -> list[Record]:
+def read_records(path: Path) -> list[Record]:
+    """Return what the file at `path` holds, nothing if it is not there. Raises TrainError as :class:`History` does."""
     lines = path.read_bytes().splitlines() if path.exists() else []
     records = []
     for number, line in enumerate(lines, 1):

@@ -57,21 +57,23 @@ def class_counts(confusion: np.ndarray) -> np.ndarray:
 def scores_of(counts: np.ndarray) -> Scores:
     """Return the scores that follow from the :func:`class_counts` (3, K) of some pictures."""
     correct, truth, predicted = counts
-    iou = _share(correct, truth + predicted - correct)
-    accuracy = _share(correct, truth)
+    iou = share(correct, truth + predicted - correct)
+    accuracy = share(correct, truth)
     return Scores(
-        miou=_mean(iou),
-        macc=_mean(accuracy),
-        aacc=float(_share(correct.sum(), truth.sum())),
+        miou=float(mean_of_present(iou)),
+        macc=float(mean_of_present(accuracy)),
+        aacc=float(share(correct.sum(), truth.sum())),
         iou=tuple(iou.tolist()),
         accuracy=tuple(accuracy.tolist()),
     )
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, nan where whole is 0."""
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
-def _mean(values: np.ndarray) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")
+def mean_of_present(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis of what is not nan, nan where nothing is."""
+    present = ~np.isnan(values)
+    return share(np.where(present, values, 0).sum(-1), present.sum(-1))

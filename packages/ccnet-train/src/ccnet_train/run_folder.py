@@ -171,6 +171,11 @@ class RunFolder:
             _remove(path)
 
 
+def run_of(*places: Path) -> RunFolder | None:
+    """Return the first of `places` that is the folder of a run."""
+    return next((folder for folder in map(RunFolder, places) if folder.recipe.is_file()), None)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)

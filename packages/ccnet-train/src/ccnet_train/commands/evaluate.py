@@ -23,6 +23,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--labels", choices=FORMATS, help="write each prediction as a PNG: as it is, or as that server takes it"
     )
+    parser.add_argument("--report", action="store_true", help="also write report.html, a page that needs nothing else")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: a folder beside the weights")
     parser.add_argument("--fresh", action="store_true", help="delete the evaluation in DIR and start over")
     parser.set_defaults(run=run, how_to_continue=lambda _: " The same command continues.")
@@ -42,11 +43,14 @@ def run(options: argparse.Namespace) -> None:
         split=options.split,
         tta=options.tta,
         labels=options.labels,
+        report=options.report,
         fresh=options.fresh,
     )
     if is_main_process():
         if found.has_truth:
             print(table(found.scores, found.classes))
+        elif options.report:
+            print("No pixel of the split has a class, so there are no scores and no report.")
         print(f"\n{len(found.pictures)} pictures: {out}")
 
 
