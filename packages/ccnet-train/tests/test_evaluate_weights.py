@@ -1,5 +1,4 @@
 import json
-import math
 import sys
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 import ccnet_core as ccnet
 from ccnet_train import TrainError
 from ccnet_train import evaluate_weights as module
+from ccnet_train.bootstrap import intervals
 from ccnet_train.evaluate_weights import evaluate_weights, metrics
 from ccnet_train.evaluation import Evaluation, PictureCounts
 from ccnet_train.evaluation_folder import read_evaluation, read_subject
@@ -117,10 +117,20 @@ def test_weights_for_other_classes_are_refused(squares, tmp_path):
 def test_absent_classes_are_null_in_the_metrics():
     picture = PictureCounts(index=0, id="a", cells=np.array([[0, 0, 3], [0, 1, 1]]))
     content = metrics(Evaluation(classes=("road", "car", "bus"), pictures=(picture,)))
-    assert math.isclose(content["classes"]["road"]["iou"], 0.75)
-    assert content["classes"]["car"] == {"iou": 0.0, "accuracy": None, "pixels": 0}
-    assert content["classes"]["bus"] == {"iou": None, "accuracy": None, "pixels": 0}
+    assert content["classes"] == {
+        "road": {"iou": 0.75, "iou_interval": [0.75, 0.75], "accuracy": 0.75, "pixels": 4},
+        "car": {"iou": 0.0, "iou_interval": [0.0, 0.0], "accuracy": None, "pixels": 0},
+        "bus": {"iou": None, "iou_interval": [None, None], "accuracy": None, "pixels": 0},
+    }
     json.dumps(content, allow_nan=False)
+
+
+def test_the_metrics_hold_the_intervals_over_pictures():
+    pictures = tuple(PictureCounts(index=i, id=str(i), cells=np.array([[0, 0, i], [0, 1, 5]])) for i in range(8))
+    found = Evaluation(classes=("road", "car"), pictures=pictures)
+    expected = intervals(found.counts).miou
+    assert metrics(found)["intervals"]["miou"] == [expected.low, expected.high]
+    assert expected.low < found.scores.miou < expected.high
 
 
 TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")

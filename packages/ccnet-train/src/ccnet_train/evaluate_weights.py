@@ -12,6 +12,7 @@ import numpy as np
 import ccnet_core as ccnet
 from ccnet_core import files
 from ccnet_train import evaluation_folder
+from ccnet_train.bootstrap import Interval, intervals
 from ccnet_train.confusion_picture import confusion_png
 from ccnet_train.datasets import Sample, SampleDataset, check_data, load_split
 from ccnet_train.errors import TrainError
@@ -119,17 +120,26 @@ def _report(
 
 
 def metrics(found: Evaluation) -> dict[str, Any]:
-    """Return the scores as plain data for JSON, from 0 to 1, null for what is absent."""
-    scores = found.scores
-    rows = zip(found.classes, scores.iou, scores.accuracy, found.confusion.sum(1).tolist(), strict=True)
+    """Return the scores as plain data for JSON, from 0 to 1, null for what is absent.
+
+    `intervals` are 95 %, [low, high], over pictures; see :mod:`ccnet_train.bootstrap`.
+    """
+    scores, spread = found.scores, intervals(found.counts)
+    totals = ("miou", "macc", "aacc")
+    rows = zip(found.classes, scores.iou, spread.iou, scores.accuracy, found.confusion.sum(1).tolist(), strict=True)
     return {
-        **{name: _number(getattr(scores, name)) for name in ("miou", "macc", "aacc")},
+        **{name: _number(getattr(scores, name)) for name in totals},
+        "intervals": {name: _pair(getattr(spread, name)) for name in totals},
         "pictures": len(found.pictures),
         "classes": {
-            name: {"iou": _number(iou), "accuracy": _number(accuracy), "pixels": pixels}
-            for name, iou, accuracy, pixels in rows
+            name: {"iou": _number(iou), "iou_interval": _pair(around), "accuracy": _number(accuracy), "pixels": pixels}
+            for name, iou, around, accuracy, pixels in rows
         },
     }
+
+
+def _pair(interval: Interval) -> list[float | None]:
+    return [_number(interval.low), _number(interval.high)]
 
 
 def _number(value: float) -> float | None:

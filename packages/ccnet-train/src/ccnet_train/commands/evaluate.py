@@ -31,6 +31,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate and print the table of scores."""
+    from ccnet_train.bootstrap import intervals
     from ccnet_train.evaluate_weights import evaluate_weights
     from ccnet_train.score_table import table
 
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     )
     if is_main_process():
         if found.has_truth:
-            print(table(found.scores, found.classes))
+            print(table(found.scores, found.classes, intervals(found.counts).miou))
         elif options.report:
             print("No pixel of the split has a class, so there are no scores and no report.")
         print(f"\n{len(found.pictures)} pictures: {out}")
