@@ -78,8 +78,8 @@ class WinogradConvolution(FusedConvolution):
     """3x3, stride 1, size kept: a quarter of the products of a direct convolution."""
 
     def keep(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the filters (36, C, K) of :func:`winograd.convolve`."""
-        return winograd.transform_filters(weight).to(dtype)
+        """Return the filters (3, 3, C, K) of :func:`winograd.convolve`."""
+        return weight.permute(2, 3, 1, 0).to(dtype).contiguous()
 
     def forward(self, x: Tensor, summand: Tensor | None = None) -> Tensor:
         """See :class:`FusedConvolution`; the result may be the memory of `summand`."""

@@ -7,6 +7,8 @@ is d * d interleaved maps, each convolved by itself.
 The points are 0, 3/4, -3/4, 3/2, -3/2: of the choices tried the one that rounds least in float32, about seven times the
 rounding of a direct convolution. `benchmarks/NOTES.md` has the figures.
 
+inf and NaN spread to all results of a tile.
+
 Shape letters: B batch, C input and K output channels, N tiles.
 """
 
@@ -19,26 +21,29 @@ from torch import Tensor
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 TILE = 4
 """Edge of the results of one tile; it reads two more pixels."""
-TILES_AT_ONCE = 64
+TILES_AT_ONCE = 128
 """A strip of rows has about so many tiles: what is computed of them stays small, and matrix products stay efficient."""
+CHANNELS_AT_ONCE = 512
+"""The input channels whose transformed filters are held at one time: 38 MB for 512 output channels in float32."""
 
 
-def transform_filters(weight: Tensor) -> Tensor:
-    """(K, C, 3, 3), any floating dtype -> float64 (36, C, K), what :func:`convolve` takes in the dtype of its input."""
-    filters = weight.double().permute(2, 3, 1, 0)
-    of_filters = _transforms()[2].to(weight.device)
-    return (of_filters @ filters.reshape(9, -1)).view(-1, *filters.shape[2:])
-
-
-def convolve(x: Tensor, filters: Tensor, bias: Tensor, dilation: int) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
     """Return the convolution (B, K, H, W) of `x` (B, C, H, W), padded to keep its size, in channels last.
 
-    `filters` (36, C, K) are of :func:`transform_filters`; they, `bias` (K) and `x` have one dtype.
+    `weight` is (3, 3, C, K), `bias` (K); both have the dtype of `x`. Filters are transformed at every call, some
+    channels at a time, as they would take four times their memory if they were kept.
     """
-    of_tiles, of_products = (matrix.to(x) for matrix in _transforms()[:2])
-    x = x.permute(0, 2, 3, 1)
+    output = bias.repeat(len(x), *x.shape[2:], 1)
+    for part, of_part in zip(x.split(CHANNELS_AT_ONCE, 1), weight.split(CHANNELS_AT_ONCE, 2), strict=True):
+        _add_convolution(output, part.permute(0, 2, 3, 1), of_part, dilation)
+    return output.permute(0, 3, 1, 2)
+
+
+def _add_convolution(output: Tensor, x: Tensor, weight: Tensor, dilation: int) -> None:
+    """Add to `output` (B, H, W, K) the convolution of `x` (B, H, W, C), in strips of rows."""
+    of_tiles, of_products, of_filters = (matrix.to(x) for matrix in _transforms())
+    filters = (of_filters @ weight.reshape(9, -1)).view(len(of_tiles), *weight.shape[2:])
     batch, height, width, channels = x.shape
-    output = x.new_empty(batch, height, width, len(bias))
     edge = TILE * dilation
     across = -(-width // edge)
     step = edge * max(1, TILES_AT_ONCE // (batch * across * dilation * dilation))
@@ -46,10 +51,11 @@ def convolve(x: Tensor, filters: Tensor, bias: Tensor, dilation: int) -> Tensor:
         strip = output[:, start : start + step]
         tiles = _tiles(x, start, -(-strip.shape[1] // edge), across, dilation)
         products = torch.bmm((of_tiles @ tiles).view(len(tiles), -1, channels), filters)
-        results = (of_products @ products.flatten(1)).view(TILE, TILE, batch, -1, dilation, across, dilation, len(bias))
-        rows = results.permute(2, 3, 0, 4, 5, 1, 6, 7).reshape(batch, -1, across * edge, len(bias))
-        torch.add(rows[:, : strip.shape[1], :width], bias, out=strip)
-    return output.permute(0, 3, 1, 2)
+        results = (of_products @ products.flatten(1)).view(
+            TILE, TILE, batch, -1, dilation, across, dilation, strip.shape[3]
+        )
+        rows = results.permute(2, 3, 0, 4, 5, 1, 6, 7).reshape(batch, -1, across * edge, strip.shape[3])
+        strip += rows[:, : strip.shape[1], :width]
 
 
 def _tiles(x: Tensor, start: int, down: int, across: int, dilation: int) -> Tensor:
