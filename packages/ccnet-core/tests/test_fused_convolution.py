@@ -49,8 +49,8 @@ def test_input_is_not_changed(form):
 
 
 def chosen(conv, dtype=torch.float32, **options):
-    layer = room.fused_convolution(filters_of(conv), conv, slope=0.0, dtype=dtype, traced=options.get("traced", False))
-    return type(layer)
+    traced = options.get("traced", False)
+    return type(room.fused_convolution(filters_of(conv), conv, slope=0.0, dtype=dtype, traced=traced))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def chosen(conv, dtype=torch.float32, **options):
 )
 def test_form_on_the_cpu(conv, dtype, form, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert room._form_for_cpu(filters_of(conv), conv, dtype) is form
+    assert chosen(conv, dtype) is form
 
 
 def test_without_onednn_torchs_own_convolution_serves(monkeypatch):
@@ -76,7 +76,11 @@ def test_without_onednn_torchs_own_convolution_serves(monkeypatch):
     assert chosen(nn.Conv2d(3, 4, 1)) is room.FusedConvolution
 
 
-def test_compiler_and_other_devices_get_torchs_own_convolution():
-    conv = nn.Conv2d(128, 128, 3, padding=1)
-    assert chosen(conv, traced=True) is room.FusedConvolution
-    assert chosen(conv.to("meta")) is room.FusedConvolution
+def test_other_devices_get_torchs_own_convolution():
+    conv = nn.Conv2d(128, 128, 3, padding=1, device="meta")
+    assert chosen(conv) is room.FusedConvolution
+
+
+def test_compiler_gets_nothing_opaque():
+    assert chosen(nn.Conv2d(3, 4, 1), traced=True) is room.FusedConvolution
+    assert chosen(nn.Conv2d(128, 128, 3, padding=1), traced=True) is room.WinogradConvolution

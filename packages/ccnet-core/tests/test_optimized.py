@@ -209,6 +209,7 @@ def test_failure_of_the_compiler_is_an_error_that_says_so(make, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # the compiler's own
 def test_compiled_twin_agrees_at_every_size(make):
     model = make()
     twin = model.optimized(compile=True)

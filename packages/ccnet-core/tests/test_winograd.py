@@ -68,3 +68,10 @@ def test_not_a_number_stays_in_the_tiles_that_read_it():
     result = winograd.convolve(x, filters_last(weight), bias, 1)
     assert result[..., :4, :4].isnan().all()
     assert result[..., 4:].isfinite().all()
+
+
+def test_operator_tells_a_compiler_what_it_gives():
+    x, weight, bias = example((9, 11), batch=2)
+    torch.library.opcheck(
+        winograd.convolve, (x, filters_last(weight), bias, 2), test_utils=("test_schema", "test_faketensor")
+    )

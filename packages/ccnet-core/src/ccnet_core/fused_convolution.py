@@ -91,16 +91,19 @@ def fused_convolution(
     filters: Filters, like: nn.Conv2d, *, slope: float, dtype: torch.dtype, traced: bool
 ) -> FusedConvolution:
     """Return the form that is fastest on the device of `filters`; one that a compiler can read, if `traced`."""
-    form = FusedConvolution if traced or filters.weight.device.type != "cpu" else _form_for_cpu(filters, like, dtype)
+    form: type[FusedConvolution] = FusedConvolution
+    if filters.weight.device.type == "cpu":
+        if _suits_winograd(filters, like) and dtype in (torch.float32, torch.float64):
+            form = WinogradConvolution
+        elif not traced and _packs(dtype):
+            form = PackedConvolution
     return form(filters, like, slope=slope, dtype=dtype)
 
 
-def _form_for_cpu(filters: Filters, like: nn.Conv2d, dtype: torch.dtype) -> type[FusedConvolution]:
+def _suits_winograd(filters: Filters, like: nn.Conv2d) -> bool:
+    """Return whether a convolution is 3x3, keeps the size of maps, and has enough channels."""
     keeps_size = like.stride == (1, 1) and like.padding == like.dilation and like.dilation[0] == like.dilation[1]
-    wide = min(filters.weight.shape[:2]) >= FEWEST_CHANNELS
-    if like.kernel_size == (3, 3) and keeps_size and wide and dtype in (torch.float32, torch.float64):
-        return WinogradConvolution
-    return PackedConvolution if _packs(dtype) else FusedConvolution
+    return like.kernel_size == (3, 3) and keeps_size and min(filters.weight.shape[:2]) >= FEWEST_CHANNELS
 
 
 def _packs(dtype: torch.dtype) -> bool:
