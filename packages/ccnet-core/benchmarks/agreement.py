@@ -1,4 +1,4 @@
-"""Whether faster twins of a trained network answer as it does: `python agreement.py WEIGHTS --root camvid [--frames N]`.
+"""Whether faster twins of a trained network answer like it: `python agreement.py WEIGHTS --root camvid [--frames N]`.
 
 The validation frames of CamVid go through the network and through its twins. `labels` is the share of pixels labelled
 as the network does, `miou` the mean intersection over union with the true labels, over all frames, in percent.
@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import ccnet_data
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from predict import TWINS
 
 import ccnet_core as ccnet
+import ccnet_data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a prediction costs beside mmsegmentation's `inference_model`: `python predict.py [--sizes HxW ...] [--rounds N]`.
+"""A prediction beside mmsegmentation's `inference_model`: `python predict.py [--sizes HxW ...] [--rounds N]`.
 
 R-50-D8 for Cityscapes with the same random weights on both sides, whole pictures, two threads. In: a uint8 array in
 memory; out: an array of labels of its size. mmsegmentation's Resize is left out, as `predict` has none.
@@ -228,10 +228,11 @@ def machine() -> str:
     has = [name for name in INSTRUCTIONS if name in facts["flags"].split()]
     lacks = [name for name in INSTRUCTIONS if name not in has]
     names = ("torch", "mmsegmentation", "mmcv-lite", "mmengine", "ccnet-core")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
     cpu = f"{facts['model name']}, family {facts['cpu family']} model {facts['model']}"
     return (
         f"{datetime.now(UTC):%Y-%m-%d}; {cpu}; has {', '.join(has)}; lacks {', '.join(lacks) or 'none of these'}; "
-        f"{THREADS} threads; Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in names)}"
+        f"{THREADS} threads; Python {platform.python_version()}, {versions}"
     )
 
 
