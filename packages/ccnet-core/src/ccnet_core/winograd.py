@@ -36,7 +36,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
     compiler calls and does not look into.
     """
     output = bias.repeat(len(x), *x.shape[2:], 1)
-    for part, of_part in zip(x.split(CHANNELS_AT_ONCE, 1), weight.split(CHANNELS_AT_ONCE, 2), strict=True):
+    parts = (torch.split(tensor, CHANNELS_AT_ONCE, axis) for tensor, axis in ((x, 1), (weight, 2)))
+    for part, of_part in zip(*parts, strict=True):
         _add_convolution(output, part.permute(0, 2, 3, 1), of_part, dilation)
     return output.permute(0, 3, 1, 2)
 
