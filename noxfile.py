@@ -28,9 +28,8 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
 ORDINARY = "not gpu and not slow and not hosts"
-TIMED = ["core", "export", "kernels", "load", "train"]
+TIMED = ["core", "export", "kernels", "load", "predict", "agreement", "train"]
 PEERS = "packages/ccnet-core/peers"
-BENCHMARKS = ["core", "kernels", "load", "train", "predict", "agreement"]
 
 # pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
 if "PIP_FIND_LINKS" in os.environ:
@@ -142,20 +141,13 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 
 
 @nox.session
-<<<<<<< HEAD
 @nox.parametrize("room", TIMED, ids=TIMED)
 def bench(session: nox.Session, room: str) -> None:
-    """Time attention (torch's form against einsum, kernels against it), exported files, loading, a step of training."""
-    install(session, *sources(["core", "kernels"] if room != "train" else ["core", "train"]))
-=======
-@nox.parametrize("room", BENCHMARKS, ids=BENCHMARKS)
-def bench(session: nox.Session, room: str) -> None:
-    """Time attention (core, kernels), loading, a step of training, predictions beside mmsegmentation; agreement."""
+    """Time attention, exported files, loading, predictions beside mmsegmentation, a step of training; agreement."""
     rooms = {"train": ["core", "train"], "predict": ["core"], "agreement": ["core", "data"]}
     install(session, *sources(rooms.get(room, ["core", "kernels"])))
     if room == "predict":
         install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
->>>>>>> 31f3a9c (Nox: bench(predict) and bench(agreement))
     commands = {
         "core": ["packages/ccnet-core/benchmarks/attention.py"],
         "export": ["packages/ccnet-core/benchmarks/export.py"],
