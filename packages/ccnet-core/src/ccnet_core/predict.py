@@ -86,7 +86,7 @@ def predict(
 
 
 def make_plan(
-    model: CCNet,
+    model: Segmenter,
     *,
     plan: InferencePlan | None = None,
     mode: Literal["whole", "slide"] | None = None,
@@ -107,7 +107,7 @@ def make_plan(
     return plan
 
 
-def predict_batch(model: CCNet, pictures: Tensor, plan: InferencePlan, *, scores: bool = False) -> list[Prediction]:
+def predict_batch(model: Segmenter, pictures: Tensor, plan: InferencePlan, *, scores: bool = False) -> list[Prediction]:
     """Segment uint8 `pictures` (B, 3, H, W) of one size at once, as :func:`predict` does one."""
     with evaluating(model):
         labels, kept = _walk(_views(model, pictures.to(model.device), plan), keep_scores=scores)
