@@ -28,7 +28,7 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
 ORDINARY = "not gpu and not slow and not hosts and not browser"
-TIMED = ["core", "export", "kernels", "load", "train"]
+TIMED = ["core", "export", "kernels", "load", "predict", "agreement", "train"]
 PEERS = "packages/ccnet-core/peers"
 
 # pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
@@ -143,16 +143,21 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 @nox.session
 @nox.parametrize("room", TIMED, ids=TIMED)
 def bench(session: nox.Session, room: str) -> None:
-    """Time attention (torch's form against einsum, kernels against it), exported files, loading, a step of training."""
-    install(session, *sources(["core", "kernels"] if room != "train" else ["core", "train"]))
+    """Time attention, exported files, loading, predictions beside mmsegmentation, a step of training; agreement."""
+    rooms = {"train": ["core", "train"], "predict": ["core"], "agreement": ["core", "data"]}
+    install(session, *sources(rooms.get(room, ["core", "kernels"])))
+    if room == "predict":
+        install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
     commands = {
         "core": ["packages/ccnet-core/benchmarks/attention.py"],
         "export": ["packages/ccnet-core/benchmarks/export.py"],
         "kernels": ["-m", "ccnet_kernels.bench"],
         "load": ["packages/ccnet-core/benchmarks/load.py"],
         "train": ["packages/ccnet-train/benchmarks/step.py"],
+        "predict": ["-W", "ignore", "packages/ccnet-core/benchmarks/predict.py"],
+        "agreement": ["packages/ccnet-core/benchmarks/agreement.py"],
     }
-    session.run("python", *commands[room], *session.posargs)
+    session.run("python", *commands[room], *session.posargs, env={"PYTHONPATH": PEERS} if room == "predict" else None)
 
 
 @nox.session

@@ -58,6 +58,33 @@ def test_predict_carries_out_the_plan_of_its_options(
     np.testing.assert_array_equal(pixels(tmp_path / "photo_labels.png"), ccnet.predict(tiny, picture, **options).labels)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "dtype"),
+    [
+        (["--fast"], torch.float32),
+        (["--dtype", "bfloat16"], torch.bfloat16),
+        (["--fast", "--dtype", "float32"], torch.float32),
+    ],
+)
+def test_predict_fast_takes_a_twin_and_tells_how_near_it_is(
+    run, tiny, weights, photo, picture, pixels, tmp_path, arguments, dtype
+):
+    done = run("predict", photo, "--model", weights, "--out", tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    near = tiny.optimized(dtype=dtype).agreement
+    told = f"optimized: logits within {near.logits:.1e} of the largest, {near.labels:.2%} of labels the same\n"
+    assert done.stdout.startswith(told)
+    expected = ccnet.predict(tiny.optimized(dtype=dtype), picture).labels
+    np.testing.assert_array_equal(pixels(tmp_path / "photo_labels.png"), expected)
+
+
+def test_predict_compiles_the_twin_on_request(run, tiny, weights, photo, tmp_path, monkeypatch):
+    asked, twin = [], tiny.optimized()
+    monkeypatch.setattr(ccnet.CCNet, "optimized", lambda model, **options: asked.append(options) or twin)
+    assert run("predict", photo, "--model", weights, "--out", tmp_path, "--compile").returncode == 0
+    assert asked == [{"dtype": torch.float32, "compile": True}]
+
+
 def test_predict_uses_the_device_that_auto_finds(run, weights, photo, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("ccnet_core.pretrained.find_device", lambda name: asked.append(name) or torch.device("cpu"))

@@ -9,10 +9,11 @@ from ccnet_core.attention.plugins import attention_backends
 from ccnet_core.attention_map import attention_map
 from ccnet_core.config import CCNetConfig, InferencePlan
 from ccnet_core.convert import convert_checkpoint
-from ccnet_core.errors import AttentionError, CCNetError, ConfigError, PictureError, WeightsError
+from ccnet_core.errors import AttentionError, CCNetError, ConfigError, OptimizedError, PictureError, WeightsError
 from ccnet_core.losses import CategoryConsistentLoss, CrossEntropy, OhemCrossEntropy
 from ccnet_core.model import CCNet, CCNetOutput
 from ccnet_core.non_local import NonLocalBlock
+from ccnet_core.optimized import Agreement, OptimizedCCNet
 from ccnet_core.predict import Prediction, predict
 from ccnet_core.predict_large import estimate_large, predict_large
 from ccnet_core.predict_many import PicturePrediction, predict_many
@@ -22,6 +23,7 @@ from ccnet_core.zoo import list_models
 __version__ = version("ccnet-core")
 
 __all__ = [
+    "Agreement",
     "AttentionError",
     "CCNet",
     "CCNetConfig",
@@ -35,6 +37,8 @@ __all__ = [
     "InferencePlan",
     "NonLocalBlock",
     "OhemCrossEntropy",
+    "OptimizedCCNet",
+    "OptimizedError",
     "PictureError",
     "PicturePrediction",
     "Prediction",

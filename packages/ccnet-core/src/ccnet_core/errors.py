@@ -36,6 +36,10 @@ class ExportError(CCNetError):
     """A network cannot be written in the form asked for, or what was written does not answer as it does."""
 
 
+class OptimizedError(CCNetError):
+    """An optimized network was asked for what it cannot do, or its answers differ from the network's."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean ...?" with up to three names that begin with `name` or are close to it, or all known."""
     names = sorted(known)

@@ -6,7 +6,7 @@ models, rounded up).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +17,15 @@ from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
 from ccnet_core.checks import require
 from ccnet_core.config import CCNetConfig
-from ccnet_core.errors import PictureError
 from ccnet_core.heads import AuxiliaryHead, Classifier, CrissCrossHead
-from ccnet_core.preprocess import Normalise
+from ccnet_core.preprocess import Normalise, Picture, require_pictures
 from ccnet_core.pretrained import Pretrained
 from ccnet_core.rcca import CrissCrossAttention
 from ccnet_core.resnet import ResNet
 from ccnet_core.transplant import load_backbone
+
+if TYPE_CHECKING:
+    from ccnet_core.optimized import OptimizedCCNet
 
 
 class CCNetOutput(NamedTuple):
@@ -61,10 +63,7 @@ class CCNet(Pretrained):
         `auxiliary=False` leaves out what only a training loss needs: auxiliary logits and consistency features. Raises
         PictureError for another shape, and for one without pixels.
         """
-        if not isinstance(image, Tensor):
-            raise PictureError(f"Expected pictures as a tensor (B, 3, H, W), got {type(image).__name__}.")
-        if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape[2:]:
-            raise PictureError(f"Expected pictures (B, 3, H, W), got {tuple(image.shape)}.")
+        require_pictures(image)
         features = self.backbone(self.normalise(image).to(self.dtype))
         auxiliary_logits = None
         if auxiliary and self.auxiliary_head is not None and self.config.auxiliary is not None:
@@ -85,6 +84,24 @@ class CCNet(Pretrained):
         for module in self.modules():
             if isinstance(module, CrissCrossAttention):
                 module.backend = backend
+
+    def optimized(
+        self, *, dtype: torch.dtype | None = None, compile: bool = False, picture: Picture | None = None
+    ) -> "OptimizedCCNet":
+        """Return a twin that only predicts, faster, for this device; this network stays as it is.
+
+        Batch norms are folded into convolutions, and on the CPU 3x3 convolutions take fewer products; see
+        :class:`ccnet_core.OptimizedCCNet`. `dtype` is that of its weights, by default this network's; torch.bfloat16 is
+        faster on a CPU with instructions for it. `compile` compiles it with torch.compile, for each size of picture
+        anew, which takes a minute or more and a C++ compiler; it says nothing less and does not fall back.
+
+        The twin is checked with `picture`, by default one of random pixels, before it is returned: its `agreement` says
+        how near it came. Raises OptimizedError if it is farther off than rounding explains (half precision is only
+        reported), or if compiling fails; ConfigError for a `dtype` that is not floating.
+        """
+        from ccnet_core.optimized import optimize  # imported here: it needs this class
+
+        return optimize(self, dtype=dtype, compile=compile, picture=picture)
 
     def freeze(self, *, stages: int | None = None, batch_norm: bool = False) -> None:
         """Keep parts of the backbone as they are while the rest trains.

@@ -6,7 +6,7 @@ Shape letters: K classes, H and W size of the picture, h and w size of a view of
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 import numpy as np
 import torch
@@ -20,6 +20,11 @@ from ccnet_core.model import CCNet
 from ccnet_core.preprocess import Picture, to_tensor
 from ccnet_core.resize import resize_bytes, strips
 from ccnet_core.score_map import Logits, Mirrored, Resized, ScoreMap, Sliding
+
+if TYPE_CHECKING:
+    from ccnet_core.optimized import OptimizedCCNet
+
+Segmenter: TypeAlias = "CCNet | OptimizedCCNet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +51,7 @@ class PlanOptions(TypedDict, total=False):
 
 
 def predict(
-    model: CCNet,
+    model: Segmenter,
     image: Picture,
     *,
     plan: InferencePlan | None = None,
@@ -81,7 +86,7 @@ def predict(
 
 
 def make_plan(
-    model: CCNet,
+    model: Segmenter,
     *,
     plan: InferencePlan | None = None,
     mode: Literal["whole", "slide"] | None = None,
@@ -102,7 +107,7 @@ def make_plan(
     return plan
 
 
-def predict_batch(model: CCNet, pictures: Tensor, plan: InferencePlan, *, scores: bool = False) -> list[Prediction]:
+def predict_batch(model: Segmenter, pictures: Tensor, plan: InferencePlan, *, scores: bool = False) -> list[Prediction]:
     """Segment uint8 `pictures` (B, 3, H, W) of one size at once, as :func:`predict` does one."""
     with evaluating(model):
         labels, kept = _walk(_views(model, pictures.to(model.device), plan), keep_scores=scores)
@@ -125,7 +130,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _views(model: CCNet, pictures: Tensor, plan: InferencePlan) -> list[ScoreMap]:
+def _views(model: Segmenter, pictures: Tensor, plan: InferencePlan) -> list[ScoreMap]:
     """Return the logits of every view of `pictures` (B, 3, H, W), turned back and resized to their size."""
     size = picture_size(pictures)
     mirrors = (False, True) if plan.flip else (False,)
@@ -152,7 +157,7 @@ def view_size(size: tuple[int, int], scale: float, plan: InferencePlan) -> tuple
     return height, width
 
 
-def _view(model: CCNet, pictures: Tensor, size: tuple[int, int], mirrored: bool, plan: InferencePlan) -> ScoreMap:
+def _view(model: Segmenter, pictures: Tensor, size: tuple[int, int], mirrored: bool, plan: InferencePlan) -> ScoreMap:
     """Return the logits of the pictures resized to `size`, and mirrored there and back if `mirrored`."""
 
     def read(start: int, stop: int) -> Tensor:
@@ -171,7 +176,7 @@ def _view(model: CCNet, pictures: Tensor, size: tuple[int, int], mirrored: bool,
     return Mirrored(view) if mirrored else view
 
 
-def fit(model: CCNet, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
+def fit(model: Segmenter, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
     """Resize to `size`, with the model's `align_corners`."""
     return scores if scores.shape[1:3] == size else Resized(scores, size, model.config.align_corners)
 

@@ -10,10 +10,9 @@ from typing import Unpack
 
 from ccnet_core.bar import bar
 from ccnet_core.errors import PictureError
-from ccnet_core.model import CCNet
 from ccnet_core.outputs import Outputs
 from ccnet_core.picture_files import Named
-from ccnet_core.predict import PlanOptions
+from ccnet_core.predict import PlanOptions, Segmenter
 from ccnet_core.predict_many import PicturePrediction, predict_many
 from ccnet_core.video import predict_video
 
@@ -31,7 +30,7 @@ class Outcome:
 
 
 def predict_files(
-    model: CCNet,
+    model: Segmenter,
     sources: Sequence[Named],
     outputs: Outputs,
     outcome: Outcome,
@@ -59,7 +58,7 @@ def predict_files(
 
 
 def predict_pictures(
-    model: CCNet,
+    model: Segmenter,
     pictures: Iterable[Named],
     outputs: Outputs,
     outcome: Outcome,
@@ -92,7 +91,7 @@ def predict_pictures(
 
 
 def _predict_video(
-    model: CCNet,
+    model: Segmenter,
     named: Named,
     outputs: Outputs,
     outcome: Outcome,

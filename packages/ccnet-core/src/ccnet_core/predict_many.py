@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from ccnet_core.bar import bar
 from ccnet_core.checks import require
-from ccnet_core.model import CCNet
-from ccnet_core.predict import PlanOptions, Prediction, make_plan, predict_batch
+from ccnet_core.predict import PlanOptions, Prediction, Segmenter, make_plan, predict_batch
 from ccnet_core.preprocess import Picture, to_tensor
 
 WINDOW_BATCHES = 4
@@ -34,7 +33,7 @@ class PicturePrediction(Prediction):
 
 
 def predict_many(
-    model: CCNet,
+    model: Segmenter,
     pictures: Iterable[Any],
     *,
     batch_size: int = 4,

@@ -83,6 +83,14 @@ def to_tensor(picture: Picture) -> Tensor:
     return picture
 
 
+def require_pictures(image: Tensor) -> None:
+    """Raise PictureError unless `image` is a tensor (B, 3, H, W) with pixels."""
+    if not isinstance(image, Tensor):
+        raise PictureError(f"Expected pictures as a tensor (B, 3, H, W), got {type(image).__name__}.")
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape[2:]:
+        raise PictureError(f"Expected pictures (B, 3, H, W), got {tuple(image.shape)}.")
+
+
 class Normalise(nn.Module):
     """(x - mean) / std in float32, whatever the dtype of the model.
 

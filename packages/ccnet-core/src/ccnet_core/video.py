@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from ccnet_core import files
 from ccnet_core.bar import bar
 from ccnet_core.errors import PictureError
-from ccnet_core.model import CCNet
-from ccnet_core.predict import PlanOptions
+from ccnet_core.predict import PlanOptions, Segmenter
 from ccnet_core.predict_many import predict_many
 from ccnet_core.render import Array
 
@@ -36,7 +35,7 @@ VIDEO_RANGE = 1
 
 
 def predict_video(
-    model: CCNet,
+    model: Segmenter,
     path: Path,
     drawings: Mapping[Path, Draw],
     *,

@@ -2,8 +2,13 @@
 
 import argparse
 
+import torch
+
 from ccnet_core.devices import CHOICES
 from ccnet_core.model import CCNet
+from ccnet_core.optimized import OptimizedCCNet
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def add_model_options(command: argparse.ArgumentParser, *, device: bool = True) -> None:
@@ -20,6 +25,28 @@ def load_model(options: argparse.Namespace) -> CCNet:
     model = CCNet.from_pretrained(options.model, device=options.device)
     model.use_attention(options.backend)
     return model
+
+
+def add_speed_options(command: argparse.ArgumentParser) -> None:
+    """Add `--fast`, `--dtype` and `--compile`, of which :func:`optimized` makes a faster network."""
+    command.add_argument("--fast", action="store_true", help="the same answers, but for rounding, in less time")
+    command.add_argument(
+        "--dtype", choices=DTYPES, help="numbers of --fast; bfloat16 rounds more, and is fast where the CPU has AMX"
+    )
+    command.add_argument(
+        "--compile", action="store_true", help="--fast with torch.compile: minutes for each size of picture, once"
+    )
+
+
+def optimized(model: CCNet, options: argparse.Namespace) -> CCNet | OptimizedCCNet:
+    """Return the twin that the options of :func:`add_speed_options` ask for, else `model`; say how near it is."""
+    if not (options.fast or options.dtype or options.compile):
+        return model
+    dtype = DTYPES.get(options.dtype, model.dtype)
+    twin = model.optimized(dtype=dtype, compile=options.compile)
+    near = twin.agreement
+    print(f"optimized: logits within {near.logits:.1e} of the largest, {near.labels:.2%} of labels the same")
+    return twin
 
 
 def pair(text: str) -> tuple[int, int]:

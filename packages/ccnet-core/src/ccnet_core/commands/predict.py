@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ccnet_core import files
-from ccnet_core.commands.options import add_model_options, load_model, pair
+from ccnet_core.commands.options import add_model_options, add_speed_options, load_model, optimized, pair
 from ccnet_core.config import TTA_SCALES, CCNetConfig
 from ccnet_core.errors import PictureError
 from ccnet_core.outputs import DEFAULT, ENDINGS, VIDEO_ENDINGS, Outputs
@@ -32,6 +32,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add_model_options(command)
     add_output_options(command)
     add_plan_options(command)
+    add_speed_options(command)
     command.set_defaults(run=run)
 
 
@@ -98,7 +99,7 @@ def count(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Write the results of every picture, and say how it went; return the exit code."""
     sources = find_sources(options)
-    outcome, model = Outcome(), load_model(options)
+    outcome, model = Outcome(), optimized(load_model(options), options)
     outputs = outputs_of(options, model.config)
     try:
         predict_files(
