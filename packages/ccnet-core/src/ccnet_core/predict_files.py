@@ -132,9 +132,8 @@ class _Writer:
         self._outcome.written += 1
 
     def __exit__(self, *error: object) -> None:
-        """Finish what has begun; after an error, drop what has not."""
-        failed = error[0] is not None
-        self._threads.shutdown(cancel_futures=failed)
+        """Write what is predicted, also after an error, such as Ctrl-C: few results wait."""
+        self._threads.shutdown()
         for written in self._waiting:
-            if not failed or (not written.cancelled() and written.exception() is None):
+            if error[0] is None or written.exception() is None:
                 self._count(written)
