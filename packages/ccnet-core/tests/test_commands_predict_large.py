@@ -21,7 +21,7 @@ def test_labels_and_overlay_are_written_and_the_memory_is_said(run, tiny, weight
         f"{source}: 37 rows of 51 pixels, 9 windows, up to 0.10 GB of memory beside the network\n"
         f"{source} -> {out}, {overlay}\n"
     )
-    assert "9/9" in done.stderr
+    assert done.stderr == ""  # the bar is for terminals; elsewhere a line every half minute
     expected = ccnet.predict(tiny, picture, mode="slide", **WINDOWS).labels
     np.testing.assert_array_equal(np.load(out), expected)
     assert overlay.is_file()

@@ -31,8 +31,9 @@ def assert_same(actual, expected):
 
 @KINDS
 def test_forward_and_backward_compile_in_one_graph(model):
+    # In float64: in float32 the two sum in another order, and how far that takes a gradient depends on the CPU.
     image = torch.rand(2, 3, 32, 40) * 255
-    twin = copy.deepcopy(model)
+    twin = copy.deepcopy(model.double())
     compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
     assert_same(step(compiled, image), step(model, image))
     for (name, parameter), reference in zip(twin.named_parameters(), model.parameters(), strict=True):

@@ -29,7 +29,8 @@ def test_the_readme_has_python_for_each_use():
 def test_python_of_the_readme_runs(code, tiny, hub_server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny.save_pretrained("path/to/weights-folder")
-    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save("street.jpg")
+    for name in ("street.jpg", "park.jpg"):
+        Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(name)
     names = {}
     exec(compile(code, str(README), "exec"), names)
     assert names["ccnet"].__name__ == "ccnet_core"
