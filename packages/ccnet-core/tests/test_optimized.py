@@ -214,7 +214,7 @@ def test_compiled_twin_agrees_at_every_size(make):
     model = make()
     twin = model.optimized(compile=True)
     assert twin.agreement.logits < 1e-5
-    for size in ((33, 41), (64, 48)):
+    for size in [(33 + 8 * step, 41) for step in range(9)]:  # with the check's more than torch compiles by default
         x = images(*size)
         expected = model(x).logits.detach()
         assert (twin(x).logits - expected).abs().max() <= 1e-5 * expected.abs().max()

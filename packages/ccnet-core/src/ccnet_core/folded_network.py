@@ -29,7 +29,19 @@ class Fuse(Protocol):
         ...
 
 
-def folded_network(model: "CCNet", *, dtype: torch.dtype, traced: bool) -> nn.Sequential:
+class FoldedNetwork(nn.Module):
+    """Layers one after another, in a forward of their own: of a bare Sequential torch.compile makes a graph a layer."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W), normalised -> logits (B, K, h, w)."""
+        return cast(Tensor, self.layers(x))
+
+
+def folded_network(model: "CCNet", *, dtype: torch.dtype, traced: bool) -> FoldedNetwork:
     """Return what takes normalised pictures (B, 3, H, W) of `dtype` to logits (B, K, h, w), on the model's device.
 
     `traced` is for a compiler. The model is not changed, and shares no tensor with the result.
@@ -43,7 +55,7 @@ def folded_network(model: "CCNet", *, dtype: torch.dtype, traced: bool) -> nn.Se
     layers = [fuse(fold(conv, norm), conv, slope=RELU) for conv, norm in pairs]
     stages = [cast(nn.Sequential, model.backbone.get_submodule(name)) for name in model.backbone.stages]
     blocks = [ResidualBlock(cast(Any, block), fuse) for stage in stages for block in stage]
-    network = nn.Sequential(*layers, copy.deepcopy(model.backbone.maxpool), *blocks, Head(model.head, fuse, dtype))
+    network = FoldedNetwork(*layers, copy.deepcopy(model.backbone.maxpool), *blocks, Head(model.head, fuse, dtype))
     return network.eval().requires_grad_(False)
 
 

@@ -6,8 +6,9 @@ Shape letters: B batch, K classes, H and W size of the picture, h and w size of 
 import copy
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,10 @@ class Agreement:
     labels: float
 
 
+MOST_SIZES = 256
+"""For so many sizes of pictures and batches the network is compiled; torch stops at 8 by default."""
+
+
 class OptimizedCCNet(nn.Module):
     """What :meth:`ccnet_core.CCNet.optimized` returns: a network of the same answers that only predicts.
 
@@ -57,6 +62,7 @@ class OptimizedCCNet(nn.Module):
         self.config, self.dtype, self.device = model.config, dtype, model.device
         self.normalise = copy.deepcopy(model.normalise)
         self.network = folded_network(model, dtype=dtype, traced=compile)
+        self._compiled = compile
         if compile:
             # Frozen, weights are constants that the compiler lays out once as oneDNN wants them.
             self.network.compile(fullgraph=True, dynamic=False, options={"freezing": True})
@@ -72,7 +78,13 @@ class OptimizedCCNet(nn.Module):
             raise _cannot("give auxiliary outputs")
         with torch.inference_mode():
             x = self.normalise(image).to(self.dtype).contiguous(memory_format=torch.channels_last)
-            return CCNetOutput(self.network(x), None)
+            with self._recompiling():
+                return CCNetOutput(self.network(x), None)
+
+    def _recompiling(self) -> AbstractContextManager[None]:
+        if not self._compiled:
+            return nullcontext()
+        return cast(AbstractContextManager[None], torch._dynamo.config.patch(recompile_limit=MOST_SIZES))
 
     def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
