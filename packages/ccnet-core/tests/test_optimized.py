@@ -127,9 +127,9 @@ def test_attention_backend_is_the_networks_until_another_is_asked_for(make, monk
     model = make()
     model.use_attention("torch")
     twin = model.optimized()
-    assert twin.network[-1].attention.cca.backend == "torch"
+    assert twin.network.layers[-1].attention.cca.backend == "torch"
     twin.use_attention(None)
-    assert twin.network[-1].attention.cca.backend is None
+    assert twin.network.layers[-1].attention.cca.backend is None
     with pytest.raises(ccnet.AttentionError, match="no attention backend 'tortch'"):
         twin.use_attention("tortch")
 
@@ -168,7 +168,7 @@ def test_twin_that_differs_is_refused(make, monkeypatch, wrong):
 
     def spoilt(model, **options):
         network = folded_network(model, **options)
-        network[-1].classify.bias.mul_(wrong)
+        network.layers[-1].classify.bias.mul_(wrong)
         return network
 
     monkeypatch.setattr(optimized, "folded_network", spoilt)
