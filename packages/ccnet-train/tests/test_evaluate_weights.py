@@ -69,7 +69,7 @@ def test_fresh_replaces_an_evaluation_of_other_weights(squares, weights, tmp_pat
 
 def test_a_weights_folder_keeps_the_evaluation_of_its_run(squares, weights, tmp_path):
     before = {path.name: path.read_bytes() for path in weights.iterdir()}
-    with pytest.raises(TrainError, match="a weights folder.* Give another --out"):
+    with pytest.raises(TrainError, match=r"a weights folder.* Give another --out"):
         evaluate_weights(squares(), weights, out=weights, fresh=True, show=False)
     assert {path.name: path.read_bytes() for path in weights.iterdir()} == before
 

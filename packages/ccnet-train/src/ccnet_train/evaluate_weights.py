@@ -45,8 +45,8 @@ def evaluate_weights(
     `tta` adds the six published scales and mirror images. Into `out` go the counts of each picture, `metrics.json`,
     `confusion.png` and, with `labels`, one of :data:`ccnet_train.label_files.FORMATS`, a PNG of each prediction, with
     `report` also `report.html`. What was stopped there goes on; `fresh` starts over. Raises TrainError if the weights
-    have other classes than the split, if `out` holds another evaluation or weights, and if no pixel has a class although no
-    labels are asked for.
+    have other classes than the split, if `out` holds another evaluation or weights, and if no pixel has a class
+    although no labels are asked for.
     """
     if (out / CONFIG_FILE).exists():
         raise TrainError(f"{out}: a weights folder, which holds the evaluation of its own run. Give another --out.")
