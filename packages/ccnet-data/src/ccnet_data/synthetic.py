@@ -4,8 +4,9 @@ Every picture shows one beacon in one of three colours and five dark squares tha
 square is the colour of the beacon, which lies anywhere in the picture. A network that sees a square and its
 surroundings alone can only guess; one that joins the whole picture can be right.
 
-As clips, with `frames` above 1, the squares stay where they are and the beacon is lit in one frame, which is not the
-last: in the labelled frame nothing tells the class. A network that sees this frame alone can only guess.
+As clips, with `frames` above 1, the squares stay where they are, and the beacon goes out before the last frame: it is
+in the first frame, or in the first few. In the labelled frame nothing tells the class, and a network that sees this
+frame alone can only guess.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Beacon(Source):
     size: Annotated[int, Option(whole_number(SMALLEST, LARGEST), "height and width in pixels")] = 64
     seed: Annotated[int, Option(whole_number(0, 2**32 - 1), "another seed gives other pictures")] = 0
     frames: Annotated[
-        int, Option(whole_number(1, 100), "frames of a clip, the beacon in an earlier one; 1 gives single pictures")
+        int, Option(whole_number(1, 100), "frames of a clip, the beacon in the first ones; 1 gives single pictures")
     ] = 1
 
     def splits(self) -> tuple[str, ...]:
@@ -105,11 +106,11 @@ def draw_scene(size: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
 def draw_clip(size: int, frames: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
     """Draw a clip, uint8 (frames, 3, size, size), and the labels of its last frame, uint8 (size, size).
 
-    The beacon is in one of the frames before the last.
+    The beacon is in the first frames, one to all but the last.
     """
-    colour, lit = int(rng.integers(len(BEACON_COLOURS))), int(rng.integers(frames - 1))
+    colour, lit = int(rng.integers(len(BEACON_COLOURS))), int(rng.integers(1, frames))
     beacon, squares = place(size, rng)
-    drawn = [_draw_frame(size, squares, (beacon, colour) if t == lit else None, rng) for t in range(frames)]
+    drawn = [_draw_frame(size, squares, (beacon, colour) if t < lit else None, rng) for t in range(frames)]
     return np.stack(drawn), _draw_label(size, squares, colour)
 
 
