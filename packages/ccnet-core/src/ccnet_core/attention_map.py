@@ -60,6 +60,7 @@ def attention_steps(model: CCNet) -> list[CrissCrossAttention]:
     """Return the module of each step that can be followed. Raises ConfigError if there is none."""
     if not isinstance(model.head.attention, RecurrentCrissCrossAttention):
         raise ConfigError("attention_map follows criss-cross attention; this network has a non-local block.")
+    require(model.config.task == "segmentation", "attention_map follows pictures; this is a model of clips")
     require(model.config.head.recurrence, "This network has no attention steps (recurrence 0)")
     return model.head.attention.steps()
 

@@ -115,8 +115,8 @@ def _finish(out: Path, subject: Subject, found: Evaluation) -> None:
 def _report(
     out: Path, subject: Subject, found: Evaluation, model: ccnet.CCNet, dataset: SampleDataset, accelerator: Accelerator
 ) -> None:
-    def predict(picture: np.ndarray) -> np.ndarray:
-        return predicted(model, picture, accelerator)
+    def predict(sample: Sample) -> np.ndarray:
+        return predicted(model, dataset, sample, accelerator)
 
     run = run_of(Path(subject.weights).expanduser().parent)
     write_report(out / REPORT_FILE, found, subject, dataset=dataset, predict=predict, run=run)
