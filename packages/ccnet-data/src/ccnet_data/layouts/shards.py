@@ -41,11 +41,15 @@ class Shards(Source):
         """Return the samples of the shards that can be opened, and what is wrong with files; all are read whole."""
         folder = self._folder()
         manifest = folder.manifest()
-        columns = Columns.of(manifest)
-        damage = {shard: folder.damage(shard, columns) for shard in manifest.shards(split, str(self.root))}
-        readable = tuple(shard for shard, fault in damage.items() if fault is None)
+        shards = manifest.shards(split, str(self.root))
+        unopened = {shard: folder.unopened(shard, Columns.of(manifest)) for shard in shards}
+        readable = tuple(shard for shard in shards if unopened[shard] is None)
         is_first = split == next(iter(manifest.splits))
-        faults = [*damage.values(), folder.surplus(manifest) if is_first else None]
+        faults = [
+            *unopened.values(),
+            *(folder.altered(shard) for shard in readable),
+            folder.surplus(manifest) if is_first else None,
+        ]
         dataset = ShardDataset(manifest=manifest, shards=readable, local_file=folder)
         return dataset, tuple(fault for fault in faults if fault is not None)
 

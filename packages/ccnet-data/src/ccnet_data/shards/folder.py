@@ -37,15 +37,19 @@ class ShardFolder:
             elif place.stat().st_size != shard.bytes:
                 yield f"{place}: has {place.stat().st_size} bytes, not {shard.bytes}; {REMEDY}."
 
-    def damage(self, shard: Shard, columns: Columns) -> str | None:
-        """Return what is wrong with the file of `shard`, which is read whole, in one sentence."""
-        place = self(shard)
+    def unopened(self, shard: Shard, columns: Columns) -> str | None:
+        """Return in one sentence why `shard` cannot be opened, None if it can."""
         try:
-            ShardFile(place, shard, columns)
+            ShardFile(self(shard), shard, columns)
         except DataError as error:
             return str(error)
-        found = digest(place)
-        return None if found == shard.sha256 else f"{place}: its SHA-256 is {found}, not {shard.sha256}; {REMEDY}."
+        return None
+
+    def altered(self, shard: Shard) -> str | None:
+        """Return in one sentence that the bytes of `shard`, all of which are read, are others; None if not."""
+        found = digest(self(shard))
+        same = found == shard.sha256
+        return None if same else f"{self(shard)}: its SHA-256 is {found}, not {shard.sha256}; {REMEDY}."
 
     def surplus(self, manifest: Manifest) -> str | None:
         """Return in one sentence which parquet files in the folder the manifest does not name."""
