@@ -1,8 +1,9 @@
 """From a file to an augmented sample, beside mmsegmentation: `python augment.py [--rounds N] [--out FILE.csv]`.
 
 Pictures of 2048x1024 become samples of 512x1024 with the settings of the models for Cityscapes, here by mmcv and OpenCV
-(`mmseg`: the transforms from LoadImageFromFile to PackSegInputs), there by `ccnet_data.load` and `TrainAugment`. The
-pictures are generated, PNG files of the size of Cityscapes' (street_pictures.py); they lie in the system's cache.
+(`mmseg`: the transforms from LoadImageFromFile to PackSegInputs), there by `ccnet_data.load` and `TrainAugment`, from
+the same PNG files (`files`) and from shards that `ccnet-data convert` made of them (`raw`, `png`, `jpeg`). The pictures
+are generated, PNG files of the size of Cityscapes' (street_pictures.py). All lie in the system's cache.
 
 One thread. The contenders take turns picture by picture in one process; a round is one pass over the pictures. Times
 are the processor's (process_time), in ms per sample: the median over the rounds. `ratio` is the median over the rounds
@@ -10,7 +11,7 @@ of mmsegmentation's time over the contender's, so above 1 is faster. Stages: `de
 `crop`, resizing and cropping; `colours`, photometric distortion; `rest`, mirror image, padding, packing.
 
 Memory: a process of its own for each contender, in MB of 10^6 bytes: the peak of one round (VmHWM of Linux) beyond what
-the process held before.
+the process held before. Of `raw`, the pages of the shard that were looked at count too, though they are the cache's.
 """
 
 import os
@@ -21,6 +22,8 @@ import argparse
 import csv
 import multiprocessing
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +42,8 @@ from street_pictures import write_split
 
 CROP, BASE_SCALE, RATIO, SHARE = (512, 1024), (2048, 1024), (0.5, 2.0), 0.75
 PEER = "mmseg"
-CONTENDERS = (PEER, "png")
+FILES, ENCODINGS = "files", ("raw", "png", "jpeg")
+CONTENDERS = (PEER, FILES, *ENCODINGS)
 STAGES = ("decode", "crop", "colours")
 
 Spent = dict[str, float]
@@ -105,12 +109,13 @@ def prepare_mmseg(root: Path) -> Run:
     return run
 
 
-def prepare_ours(contender: str, root: Path) -> Run:  # noqa: ARG001
+def prepare_ours(contender: str, root: Path) -> Run:
     """Return `load` and `TrainAugment`, the functions of each stage under a clock."""
     import ccnet_data
     from ccnet_data import augment
 
-    dataset = ccnet_data.load("cityscapes", split="train", root=root)
+    name, folder = ("cityscapes", root) if contender == FILES else ("shards", root / contender)
+    dataset = ccnet_data.load(name, split="train", root=folder)
     pipeline = ccnet_data.TrainAugment(crop=CROP, base_scale=BASE_SCALE, ratio=RATIO, max_class_share=SHARE)
     random = np.random.default_rng(0)
 
@@ -140,6 +145,13 @@ def clocks(module: Any, spent: Spent) -> Iterator[None]:
 
     with mock.patch.multiple(module, **{name: clocked(name, stage) for name, stage in names.items()}):
         yield
+
+
+def convert(root: Path) -> None:
+    """Write the shards of each encoding, as a user would."""
+    for encoding in ENCODINGS:
+        words = ["convert", "cityscapes", "--root", root, "--encoding", encoding, "--out", root / encoding]
+        subprocess.run([sys.executable, "-m", "ccnet_data", *words], check=True)
 
 
 def prepare(contender: str, root: Path) -> Run:
@@ -230,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_split(root, options.pictures)
+        convert(root)
         peaks = {name: peak_of(name, root, options.pictures) for name in CONTENDERS}
         runs = {name: prepare(name, root) for name in CONTENDERS}
         taken = measure(runs, options.rounds, options.pictures)
