@@ -109,10 +109,13 @@ def is_mixed(label: Pixels, max_class_share: float) -> bool:
 
 def mirror(image: Pixels, label: Pixels, flip_pairs: tuple[tuple[int, int], ...]) -> tuple[Pixels, Pixels]:
     """Mirror (..., 3, H, W) and (H, W) left and right, and swap the two classes of each pair."""
+    image, label = np.ascontiguousarray(image[..., ::-1]), np.ascontiguousarray(label[:, ::-1])
+    if not flip_pairs:
+        return image, label
     swapped = np.arange(256, dtype=np.uint8)
     for one, other in flip_pairs:
         swapped[[one, other]] = other, one
-    return np.ascontiguousarray(image[..., ::-1]), swapped.take(label[:, ::-1])
+    return image, swapped.take(label)
 
 
 def pad(image: Pixels, label: Pixels, crop: Size, fill: Colour) -> tuple[Pixels, Pixels]:
