@@ -11,7 +11,7 @@ of mmsegmentation's time over the contender's, so above 1 is faster. Stages: `de
 `crop`, resizing and cropping; `colours`, photometric distortion; `rest`, mirror image, padding, packing.
 
 Memory: a process of its own for each contender, in MB of 10^6 bytes: the peak of one round (VmHWM of Linux) beyond what
-the process held before. Of `raw`, the pages of the shard that were looked at count too, though they are the cache's.
+the process held before. The pages of a shard that were looked at count too, though they are the system's cache.
 """
 
 import os
