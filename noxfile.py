@@ -28,7 +28,7 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
 ORDINARY = "not gpu and not slow and not hosts and not browser"
-TIMED = ["core", "export", "kernels", "load", "predict", "agreement", "train"]
+TIMED = ["core", "export", "kernels", "load", "predict", "agreement", "data", "train"]
 PEERS = "packages/ccnet-core/peers"
 
 # pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
@@ -143,10 +143,11 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 @nox.session
 @nox.parametrize("room", TIMED, ids=TIMED)
 def bench(session: nox.Session, room: str) -> None:
-    """Time attention, exported files, loading, predictions beside mmsegmentation, a step of training; agreement."""
-    rooms = {"train": ["core", "train"], "predict": ["core"], "agreement": ["core", "data"]}
+    """Time attention, exported files, loading, predictions and samples beside mmsegmentation, training; agreement."""
+    rooms = {"train": ["core", "train"], "predict": ["core"], "agreement": ["core", "data"], "data": ["core", "data"]}
     install(session, *sources(rooms.get(room, ["core", "kernels"])))
-    if room == "predict":
+    beside = room in {"predict", "data"}
+    if beside:
         install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
     commands = {
         "core": ["packages/ccnet-core/benchmarks/attention.py"],
@@ -156,8 +157,9 @@ def bench(session: nox.Session, room: str) -> None:
         "train": ["packages/ccnet-train/benchmarks/step.py"],
         "predict": ["-W", "ignore", "packages/ccnet-core/benchmarks/predict.py"],
         "agreement": ["packages/ccnet-core/benchmarks/agreement.py"],
+        "data": ["-W", "ignore", "packages/ccnet-data/benchmarks/augment.py"],
     }
-    session.run("python", *commands[room], *session.posargs, env={"PYTHONPATH": PEERS} if room == "predict" else None)
+    session.run("python", *commands[room], *session.posargs, env={"PYTHONPATH": PEERS} if beside else None)
 
 
 @nox.session
