@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from importlib.util import module_from_spec, spec_from_file_location
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -85,12 +86,22 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def serve_hub() -> Callable[[Path], AbstractContextManager[str]]:
     """Serves the folders in a folder as the datasets of a Hub, on the loopback interface; see hub_server.py."""
-    specification = spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+    return module_beside("hub_server").serve
+
+
+@pytest.fixture(scope="session")
+def serve_faulty() -> Callable[[Path], AbstractContextManager]:
+    """Serves the files of a folder, with faults, on the loopback interface; see faulty_server.py."""
+    return module_beside("faulty_server").serve
+
+
+def module_beside(name: str) -> ModuleType:
+    specification = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert specification is not None
     assert specification.loader is not None
     module = module_from_spec(specification)
     specification.loader.exec_module(module)
-    return module.serve
+    return module
 
 
 @pytest.fixture
