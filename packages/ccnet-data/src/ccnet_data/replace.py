@@ -26,6 +26,8 @@ class Replacing:
         self.api_version, self.task = dataset.api_version, dataset.task
         self.classes, self.palette = dataset.classes, dataset.palette
         self.ignore_index, self.flip_pairs = dataset.ignore_index, dataset.flip_pairs
+        if hasattr(dataset, "order"):
+            self.order = dataset.order
 
     def __len__(self) -> int:
         return len(self.dataset)
