@@ -1,0 +1,60 @@
+"""A folder of shards on this machine: its manifest, and what is wrong with its files."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataError, enumerate_some, reading
+from .columns import Columns
+from .files import REMEDY, ShardFile
+from .manifest import MANIFEST_FILE, Manifest, Shard, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFolder:
+    """The manifest in `folder` and the shards beside it."""
+
+    folder: Path
+
+    def __call__(self, shard: Shard) -> Path:
+        """Return the place of `shard`."""
+        return self.folder / shard.file
+
+    def manifest(self) -> Manifest:
+        """Read the manifest. Raises DataError if it is not there or not one."""
+        file = self.folder / MANIFEST_FILE
+        with reading(file):
+            content = file.read_bytes()
+        return read_manifest(content, str(file))
+
+    def absent(self, shards: tuple[Shard, ...]) -> Iterator[str]:
+        """Yield a sentence for each of `shards` whose file is missing or has another size; none is opened."""
+        for shard in shards:
+            place = self(shard)
+            if not place.is_file():
+                yield f"{place}: there is no such file, but the manifest names it; {REMEDY}."
+            elif place.stat().st_size != shard.bytes:
+                yield f"{place}: has {place.stat().st_size} bytes, not {shard.bytes}; {REMEDY}."
+
+    def damage(self, shard: Shard, columns: Columns) -> str | None:
+        """Return what is wrong with the file of `shard`, which is read whole, in one sentence."""
+        place = self(shard)
+        try:
+            ShardFile(place, shard, columns)
+        except DataError as error:
+            return str(error)
+        found = digest(place)
+        return None if found == shard.sha256 else f"{place}: its SHA-256 is {found}, not {shard.sha256}; {REMEDY}."
+
+    def surplus(self, manifest: Manifest) -> str | None:
+        """Return in one sentence which parquet files in the folder the manifest does not name."""
+        known = {shard.file for shards in manifest.splits.values() for shard in shards}
+        found = sorted(file.name for file in self.folder.glob("*.parquet") if file.name not in known)
+        return f"{self.folder}: the manifest does not name {enumerate_some(found)}; remove them." if found else None
+
+
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal. Raises DataError if it cannot be read."""
+    with reading(file), file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
