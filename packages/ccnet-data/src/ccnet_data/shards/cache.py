@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
-
-from filelock import FileLock
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import DataError
 from .fetch import fetch
 from .manifest import Shard
 from .retry import Retry
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 SIZE = 32 * 10**9
 """The bound in bytes if none is given."""
@@ -83,7 +84,7 @@ class Cache:
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{shard.sha256}.lock"):
+            with self._exclusive(shard.sha256):
                 # Where room is short, what was fetched may be removed before it is opened.
                 while (file := self._kept(shard)) is None:
                     self._fetch(url, shard)
@@ -106,9 +107,15 @@ class Cache:
             with self._names():
                 partial.unlink(missing_ok=True)
 
-    def _names(self) -> FileLock:
+    def _names(self) -> "FileLock":
         """Return the lock without which no file of the folder is made, renamed or removed."""
-        return FileLock(self.folder / "names.lock")
+        return self._exclusive("names")
+
+    def _exclusive(self, name: str) -> "FileLock":
+        # Imported here: only those who fetch shards need it.
+        from filelock import FileLock
+
+        return FileLock(self.folder / f"{name}.lock")
 
     def _reserved(self, partial: Path, size: int) -> BinaryIO:
         """Return the new file `partial`, of `size` bytes that the disk has not written yet, once there is room."""

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPResponse
-from typing import NamedTuple
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from typing import TYPE_CHECKING, NamedTuple
 
 from .retry import BusyError, RefusedError, said
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+    from urllib.error import HTTPError
+
+# urllib.request and fsspec are imported inside functions: readers of files on this machine need not wait for them.
 
 PIECE = 1 << 20
 """Bytes that are read at a time."""
@@ -43,6 +46,9 @@ def opened(url: str, first: int, timeout: float) -> Iterator[Opened]:
 
 @contextmanager
 def _http(url: str, first: int, timeout: float) -> Iterator[Opened]:
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
     # Of urllib: a connection for every file, so nothing is shared by threads or by processes that fork. A compressed
     # answer would have another length.
     headers = {"Accept-Encoding": "identity", "User-Agent": "ccnet-data"}
@@ -59,14 +65,14 @@ def _http(url: str, first: int, timeout: float) -> Iterator[Opened]:
         yield Opened(lambda: response.read1(PIECE), begin, begin + int(length) if length.isdecimal() else None)
 
 
-def _begin(response: HTTPResponse) -> int:
+def _begin(response: "HTTPResponse") -> int:
     found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     if found is None:
         raise ConnectionError("HTTP 206 without Content-Range")
     return int(found[1])
 
 
-def _failure(error: HTTPError) -> Exception:
+def _failure(error: "HTTPError") -> Exception:
     reason = f"HTTP {error.code} {error.reason}"
     if error.code < 500 and error.code not in _PASSING:
         return RefusedError(f"{reason}; check the address and your access")
@@ -76,7 +82,6 @@ def _failure(error: HTTPError) -> Exception:
 
 @contextmanager
 def _fsspec(url: str, first: int) -> Iterator[Opened]:
-    # It takes a tenth of a second to import.
     from fsspec.core import url_to_fs
 
     try:
