@@ -105,7 +105,7 @@ def test_workers_of_a_process_in_turn_give_what_it_would_give_alone():
 def test_the_shards_of_this_block_and_the_next_one_are_brought_once():
     order = Order([4] * 12, seed=0, lanes=2, block=4)
     bring = Noting()
-    ahead = ReadAhead(order, bring)
+    ahead = ReadAhead(order, bring, 100)
     assert [ahead.index_at(position) for position in range(8)] == [order.index_at(position) for position in range(8)]
     blocks = [(1, 0), (1, 1), (0, 0), (0, 1)]
     expected = [shard for lane, block in blocks for shard in order.shards_at(Place(0, lane, block, 0))]
@@ -115,7 +115,7 @@ def test_the_shards_of_this_block_and_the_next_one_are_brought_once():
 def test_at_the_end_of_an_epoch_the_next_one_begins():
     order = Order([4] * 4, seed=0, lanes=1, block=4)
     bring = Noting()
-    ahead = ReadAhead(order, bring)
+    ahead = ReadAhead(order, bring, 100)
     for position in (12, 13):
         ahead.index_at(position)
     assert bring.wait_for(2) == [*order.shards_at(Place(0, 0, 3, 0)), *order.shards_at(Place(1, 0, 0, 0))]
@@ -123,10 +123,22 @@ def test_at_the_end_of_an_epoch_the_next_one_begins():
 
 def test_a_shard_that_cannot_be_brought_ahead_does_not_stop_the_others():
     bring = Noting(failures=1)
-    ahead = ReadAhead(Order([4] * 4, seed=0, lanes=1, block=4), bring)
+    ahead = ReadAhead(Order([4] * 4, seed=0, lanes=1, block=4), bring, 100)
     for position in range(2):
         ahead.index_at(position)
     assert len(bring.wait_for(2)) == 2
+
+
+def test_nothing_is_fetched_ahead_that_would_drive_out_what_is_read():
+    order = Order([4] * 32, seed=0, lanes=4, block=4)  # a lane's two blocks are two shards
+    for room, expected in ((8, 8), (7, 6), (1, 0)):
+        bring = Noting()
+        ahead = ReadAhead(order, bring, room)
+        for position in range(9):
+            ahead.index_at(position)
+        bring.wait_for(expected)
+        time.sleep(0.05)
+        assert len(bring.brought) == expected
 
 
 def test_one_look_begins_no_thread_and_a_copy_or_an_order_no_longer_used_leaves_none():
@@ -135,7 +147,7 @@ def test_one_look_begins_no_thread_and_a_copy_or_an_order_no_longer_used_leaves_
 
     gc.collect()
     before = len(threads())
-    ahead = ReadAhead(Order([4] * 4, seed=0), Noting())
+    ahead = ReadAhead(Order([4] * 4, seed=0), Noting(), 100)
     ahead.index_at(0)
     assert len(threads()) == before
     ahead.index_at(1)
@@ -150,7 +162,7 @@ def test_one_look_begins_no_thread_and_a_copy_or_an_order_no_longer_used_leaves_
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_reads_ahead_by_itself():
-    ahead = ReadAhead(Order([4] * 4, seed=0), Noting())
+    ahead = ReadAhead(Order([4] * 4, seed=0), Noting(), 100)
     for position in range(3):
         ahead.index_at(position)
     child = os.fork()

@@ -46,7 +46,8 @@ class RemoteShards:
 
     def ahead(self, order: Order, shards: tuple[Shard, ...]) -> SampleOrder:
         """Return `order`, of `shards`, fetching ahead."""
-        return ReadAhead(order, _Bring(files=self, shards=shards))
+        room = self.cache.size // max(shard.bytes for shard in shards)
+        return ReadAhead(order, _Bring(files=self, shards=shards), room)
 
     def absent(self, _shards: tuple[Shard, ...]) -> Iterator[str]:
         """Yield nothing: a shard that is missing is noticed when it is fetched."""

@@ -21,15 +21,16 @@ class ReadAhead:
 
     `bring` is called in one thread per process, from the second sample on that the process asks for: one alone is only
     a look at the dataset, after which a process may fork. A shard that cannot be fetched is reported by whoever reads
-    it. Can be pickled.
+    it. Nothing is fetched ahead where that would drive out what is being read: `room` shards can be kept. Can be
+    pickled.
     """
 
-    def __init__(self, order: Order, bring: Bring) -> None:
-        self.order, self.bring = order, bring
+    def __init__(self, order: Order, bring: Bring, room: int) -> None:
+        self.order, self.bring, self.room = order, bring, room
         self._process = -1
 
-    def __reduce__(self) -> tuple[type["ReadAhead"], tuple[Order, Bring]]:
-        return ReadAhead, (self.order, self.bring)
+    def __reduce__(self) -> tuple[type["ReadAhead"], tuple[Order, Bring, int]]:
+        return ReadAhead, (self.order, self.bring, self.room)
 
     def index_at(self, position: int, /) -> int:
         """Return the index of the sample at `position`, as `order` does."""
@@ -45,8 +46,10 @@ class ReadAhead:
             self._begun, self._wanted = {}, _fetching(self)
         if self._begun.get(place.lane) != place:
             self._begun[place.lane] = place
-            for shard in [*self.order.shards_at(place), *self._following(place)]:
-                self._wanted.put(shard)
+            shards = [*self.order.shards_at(place), *self._following(place)]
+            if len(self._begun) * len(shards) <= self.room:
+                for shard in shards:
+                    self._wanted.put(shard)
 
     def _following(self, place: Place) -> list[int]:
         later = self.order.shards_at(place._replace(block=place.block + 1))
