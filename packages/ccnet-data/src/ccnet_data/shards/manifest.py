@@ -93,6 +93,11 @@ def read_manifest(content: bytes | str, where: str) -> Manifest:
     return manifest
 
 
+def read_shard(value: object, where: str) -> Shard:
+    """Return the shard that the JSON object `value` describes. Raises DataError, beginning with `where`."""
+    return Shard(**_read_object(value, _SHARD, where))
+
+
 def _parsed(content: bytes | str, where: str) -> object:
     try:
         return json.loads(content, object_pairs_hook=_without_repeats)
@@ -148,7 +153,7 @@ def _read_splits(value: object) -> dict[str, tuple[Shard, ...]]:
 def _read_shards(value: object, where: str) -> tuple[Shard, ...]:
     if not isinstance(value, list) or not value:
         raise DataError(f"{where} must be a list of shards, got {value!r}.")
-    return tuple(Shard(**_read_object(shard, _SHARD, f"{where}, shard {place}")) for place, shard in enumerate(value))
+    return tuple(read_shard(shard, f"{where}, shard {place}") for place, shard in enumerate(value))
 
 
 def _read_file_name(value: object) -> str:
