@@ -68,11 +68,15 @@ class Shards(Source):
         """Return the samples of the shards that can be opened, and what is wrong with files; all are read whole."""
         files = self._files()
         manifest = files.manifest()
-        columns = Columns.of(manifest)
-        damage = {shard: files.damage(shard, columns) for shard in manifest.shards(split, str(self.root))}
-        readable = tuple(shard for shard, fault in damage.items() if fault is None)
+        shards = manifest.shards(split, str(self.root))
+        unopened = {shard: files.unopened(shard, Columns.of(manifest)) for shard in shards}
+        readable = tuple(shard for shard in shards if unopened[shard] is None)
         is_first = split == next(iter(manifest.splits))
-        faults = [*damage.values(), files.surplus(manifest) if is_first else None]
+        faults = [
+            *unopened.values(),
+            *(files.altered(shard) for shard in readable),
+            files.surplus(manifest) if is_first else None,
+        ]
         return self._dataset(files, manifest, readable), tuple(fault for fault in faults if fault is not None)
 
     def _dataset(

@@ -127,7 +127,8 @@ class ShardFile:
         end = chunk.data_page_offset + chunk.total_compressed_size
         size = int(sizes[0])
         start = end - int(sizes.sum()) - _PREFIX * (len(sizes) - 1)
-        if not _PREFIX <= start <= len(self._map) - size or self._length_before(start) != size:
+        is_plain = chunk.compression == "UNCOMPRESSED" and _PREFIX <= start <= len(self._map) - size
+        if not is_plain or self._length_before(start) != size:
             raise DataError(f"{self.name}, row group {group}: {column!r} is not where it was written; {REMEDY}.")
         return memoryview(self._map)[start : start + size]
 

@@ -25,14 +25,14 @@ class ShardFolder:
 
     folder: Path
 
-    def place(self, shard: Shard) -> Path:
-        """Return the path of the file of `shard`."""
+    def __call__(self, shard: Shard) -> Path:
+        """Return the place of `shard`."""
         return self.folder / shard.file
 
     @contextmanager
     def opened(self, shard: Shard, columns: Columns) -> Iterator[ShardFile]:
         """Open `shard`, which a process keeps open for its next samples. Raises DataError if it is damaged."""
-        yield open_shard(self.place(shard), shard, columns, os.getpid())
+        yield open_shard(self(shard), shard, columns, os.getpid())
 
     def ahead(self, order: Order, _shards: tuple[Shard, ...]) -> SampleOrder:
         """Return `order`: all shards are here."""
@@ -48,21 +48,25 @@ class ShardFolder:
     def absent(self, shards: tuple[Shard, ...]) -> Iterator[str]:
         """Yield a sentence for each of `shards` whose file is missing or has another size; none is opened."""
         for shard in shards:
-            place = self.place(shard)
+            place = self(shard)
             if not place.is_file():
                 yield f"{place}: there is no such file, but the manifest names it; {REMEDY}."
             elif place.stat().st_size != shard.bytes:
                 yield f"{place}: has {place.stat().st_size} bytes, not {shard.bytes}; {REMEDY}."
 
-    def damage(self, shard: Shard, columns: Columns) -> str | None:
-        """Return what is wrong with the file of `shard`, which is read whole, in one sentence."""
-        place = self.place(shard)
+    def unopened(self, shard: Shard, columns: Columns) -> str | None:
+        """Return in one sentence why `shard` cannot be opened, None if it can."""
         try:
-            ShardFile(place, shard, columns)
+            ShardFile(self(shard), shard, columns)
         except DataError as error:
             return str(error)
-        found = digest(place)
-        return None if found == shard.sha256 else f"{place}: its SHA-256 is {found}, not {shard.sha256}; {REMEDY}."
+        return None
+
+    def altered(self, shard: Shard) -> str | None:
+        """Return in one sentence that the bytes of `shard`, all of which are read, are others; None if not."""
+        found = digest(self(shard))
+        same = found == shard.sha256
+        return None if same else f"{self(shard)}: its SHA-256 is {found}, not {shard.sha256}; {REMEDY}."
 
     def surplus(self, manifest: Manifest) -> str | None:
         """Return in one sentence which parquet files in the folder the manifest does not name."""

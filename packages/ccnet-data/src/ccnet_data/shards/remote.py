@@ -56,8 +56,11 @@ class RemoteShards:
     def surplus(self, _manifest: Manifest) -> None:
         """Return None: the files at a URL cannot be listed."""
 
-    def damage(self, shard: Shard, columns: Columns) -> str | None:
-        """Return what is wrong with `shard`, which is fetched and so hashed, in one sentence."""
+    def altered(self, _shard: Shard) -> None:
+        """Return None: what is fetched is hashed."""
+
+    def unopened(self, shard: Shard, columns: Columns) -> str | None:
+        """Return in one sentence why `shard` cannot be fetched and opened, None if it can."""
         try:
             with self.opened(shard, columns):
                 return None
