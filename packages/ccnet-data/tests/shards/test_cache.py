@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ccnet_data import DataError
+from ccnet_data.shards import cache as cache_module
 from ccnet_data.shards.cache import SIZE, Cache, default_folder
 from ccnet_data.shards.manifest import Shard
 from ccnet_data.shards.retry import Retry
@@ -118,6 +119,22 @@ def test_a_file_that_a_loss_of_power_cut_is_fetched_anew(cache, web):
     assert held_bytes(cache) == BYTES
 
 
+def test_a_shard_removed_between_opening_and_locking_is_fetched_anew(cache, web, monkeypatch):
+    read(cache, web.address, 0)
+    locked, locks = cache_module._lock, []
+
+    def lock(file, *, exclusive):
+        if not locks:
+            (cache.folder / NAMES[0]).unlink()
+        locks.append(file)
+        locked(file, exclusive=exclusive)
+
+    monkeypatch.setattr(cache_module, "_lock", lock)
+    assert read(cache, web.address, 0) == CONTENTS[0]
+    assert len(web.requests) == 2
+    assert kept(cache) == {0}
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, web):
     (tmp_path / "file").write_bytes(b"")
     cache = Cache(folder=tmp_path / "file" / "cache")
@@ -164,7 +181,8 @@ def start(cache, web, numbers):
 def test_processes_keep_the_bound_and_read_what_was_written(cache, web):
     web.fault = lambda path, number: ("cut", "", "500", "")[number % 4]
     numbers = [np.random.default_rng(seed).integers(len(SHARDS), size=60) for seed in range(3)]
-    processes = [start(cache, web, several) for several in numbers]
+    patient = replace(cache, retry=replace(QUICK, attempts=50, longest_wait=0.01))
+    processes = [start(patient, web, several) for several in numbers]
     largest = 0
     while any(process.poll() is None for process in processes):
         if cache.folder.exists():

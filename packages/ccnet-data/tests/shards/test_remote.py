@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -153,3 +154,39 @@ def test_processes_and_workers_over_a_faulty_server_lose_and_double_nothing(web,
     assert sorted(lines) == expected
     for epoch in range(2):
         assert len({name for position, name in lines if position // 47 == epoch}) == 47
+
+
+HUB_PROGRAM = """
+import json, sys
+import ccnet_data
+
+def answer(root):
+    try:
+        dataset = ccnet_data.load("shards", split="train", root=root, cache="cache", attempts=2)
+        return [dataset[index]["id"] for index in (0, 20, 46)]
+    except ccnet_data.DataError as error:
+        return str(error)
+
+print(json.dumps([answer(root) for root in sys.argv[1:]]))
+"""
+
+
+def test_shards_come_from_the_hub(tmp_path, beacon_shards, serve_hub):
+    shutil.copytree(beacon_shards, tmp_path / "hub" / "org" / "beacon")
+    roots = [f"hf://datasets/org/{name}" for name in ("beacon", "none", "gated")]
+    with serve_hub(tmp_path / "hub") as address:
+        done = subprocess.run(
+            [sys.executable, "-c", HUB_PROGRAM, *roots],
+            env={**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    samples, unknown, gated = json.loads(done.stdout)
+    here = ccnet_data.load("shards", split="train", root=beacon_shards)
+    assert samples == [here[index]["id"] for index in (0, 20, 46)]
+    for name, error in (("none", unknown), ("gated", gated)):
+        assert f"hf://datasets/org/{name}/manifest.json: " in error
+        assert error.endswith("check the address and your access.")

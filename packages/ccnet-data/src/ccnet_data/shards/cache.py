@@ -148,7 +148,7 @@ class Cache:
 
 def _removed(place: Path) -> bool:
     """Remove the file at `place` unless a process uses it; return whether it is gone."""
-    with place.open("rb") as file:
+    with place.open("r+b") as file:  # over NFS only what may be written can be locked so
         try:
             _lock(file, exclusive=True)
         except BlockingIOError:
