@@ -77,11 +77,11 @@ def test_clips_come_back_bit_for_bit(tmp_path, camvid_mini, arrow_cache, monkeyp
 
 
 def test_bytes_depend_on_neither_workers_nor_repetition(tmp_path):
-    for workers in (0, 1, 3):
+    for workers in (0, 3):
         converted = convert("beacon", {"length": 60}, tmp_path / str(workers), form=SMALL, workers=workers)
         assert not converted.was_complete
-    folders = [hashes(tmp_path / str(workers)) for workers in (0, 1, 3)]
-    assert folders[0] == folders[1] == folders[2]
+    folders = [hashes(tmp_path / str(workers)) for workers in (0, 3)]
+    assert folders[0] == folders[1]
     assert len(folders[0]) == 1 + 2 * 5
 
 
@@ -95,14 +95,13 @@ def test_the_manifest_counts_and_hashes_the_files_that_are_there(tmp_path):
     assert {shard.file: shard.sha256 for each in manifest.splits.values() for shard in each} == found
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_run_killed_at_any_time_goes_on_to_the_same_bytes(tmp_path, seed):
-    rng = random.Random(seed)
+def test_a_run_killed_at_any_time_goes_on_to_the_same_bytes(tmp_path):
+    rng = random.Random()
     subprocess.run(command(tmp_path / "whole", "--workers", "0"), check=True, capture_output=True)
     out = tmp_path / "killed"
     kept = {}
-    for _ in range(4):
-        killed = subprocess.Popen(command(out, "--workers", str(rng.choice([0, 2]))), stderr=subprocess.DEVNULL)
+    for workers in ("0", "2", "2"):
+        killed = subprocess.Popen(command(out, "--workers", workers), stderr=subprocess.DEVNULL)
         wanted = min(len(list(out.glob("*.parquet"))) + rng.randrange(3), 20) if out.exists() else rng.randrange(3)
         while killed.poll() is None and (not out.exists() or len(list(out.glob("*.parquet"))) < wanted):
             time.sleep(0.005)
