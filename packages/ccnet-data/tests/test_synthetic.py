@@ -147,3 +147,56 @@ def test_placing_in_too_small_a_picture_ends_with_an_error(size):
 def test_the_smallest_size_finds_room_every_time():
     for seed in range(200):
         place(SMALLEST, np.random.default_rng(seed))
+
+
+@pytest.fixture
+def clips():
+    return load("beacon", split="train", length=40, size=48, frames=4)
+
+
+def lit(sample):
+    """The frames that show a beacon, found by its colour alone."""
+    frames = [{**sample, "image": frame} for frame in sample["image"]]
+    return [place for place, frame in enumerate(frames) if np.count_nonzero(beacon_mask(frame)) == 196]
+
+
+def test_clips_conform(clips):
+    check_dataset(clips)
+    assert clips.task == "video"
+    for sample in clips:
+        check_sample(sample, clips)
+        assert sample["image"].shape == (4, 3, 48, 48)
+
+
+def test_the_beacon_of_a_clip_goes_out_before_the_last_frame(clips):
+    frames = [lit(sample) for sample in clips]
+    assert {tuple(places) for places in frames} == {(0,), (0, 1), (0, 1, 2)}
+
+
+def test_the_colour_that_was_lit_is_the_class_of_the_squares_in_the_last_frame(clips):
+    for sample in clips:
+        frame = {**sample, "image": sample["image"][lit(sample)[0]]}
+        colour = frame["image"][:, beacon_mask(frame)][:, 0]
+        square = sample["label"] > 0
+        assert set(sample["label"][square]) == {1 + BEACON_COLOURS.index(tuple(map(int, colour)))}
+        assert np.count_nonzero(square) == 5 * 8 * 8
+        assert sample["image"][:, :, square].max() < 30 + 60  # dark, and in the same place in every frame
+
+
+def test_the_last_frame_tells_nothing_of_the_class(clips):
+    means = {1: [], 2: [], 3: []}
+    for sample in load("beacon", split="train", length=200, size=48, frames=2):
+        means[int(sample["label"].max())].append(sample["image"][-1].mean(axis=(1, 2)))
+    for of_class in means.values():
+        np.testing.assert_allclose(np.mean(of_class, axis=0), 99, atol=1)
+
+
+def test_each_frame_of_a_clip_has_noise_of_its_own(clips):
+    image = clips[0]["image"].astype(int)
+    assert all(np.abs(image[t] - image[t + 1]).mean() > 5 for t in range(3))
+
+
+def test_the_fewest_frames_of_a_clip_are_two(clips):
+    assert lit(load("beacon", split="val", length=1, size=48, frames=2)[0]) == [0]
+    with pytest.raises(DataError, match="frames must be a whole number from 1 to 100, got 0"):
+        load("beacon", split="train", frames=0)

@@ -83,7 +83,8 @@ class HeadConfig:
     of the three convolutions around attention: 3 in every published model, 1 keeps the head from seeing neighbours.
     `negative_slope` belongs to the activation after these: 0 is ReLU, the authors' network has leaky ReLU with 0.01.
     `gamma` is where the learned weight of attention starts: 0 in every published model. `consistency_channels` adds a
-    1x1 convolution of the attended features for the category consistent loss (16 in the paper).
+    1x1 convolution of the attended features for the category consistent loss (16 in the paper). `frames` above 1 makes
+    a model of clips of up to so many frames: attention also goes along time.
     """
 
     attention: Literal["criss_cross", "non_local"] = "criss_cross"
@@ -96,6 +97,7 @@ class HeadConfig:
     dropout: float = 0.1
     gamma: float = 0.0
     consistency_channels: int | None = None
+    frames: int = 1
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
@@ -108,7 +110,7 @@ class HeadConfig:
         require(fits, f"channels {self.channels} must be a multiple of reduction {self.reduction}")
         counted = is_whole(self.recurrence) and 0 <= self.recurrence <= LARGEST_COUNT
         require(counted, f"recurrence must be a whole number from 0 to {LARGEST_COUNT}, got {self.recurrence!r}")
-        require_sizes(kernel_size=(self.kernel_size,), largest=LARGEST_COUNT)
+        require_sizes(kernel_size=(self.kernel_size,), frames=(self.frames,), largest=LARGEST_COUNT)
         require(self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}")
         require_slope(self.negative_slope)
         require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
@@ -248,6 +250,11 @@ class CCNetConfig:
         """The number of classes."""
         return len(self.classes)
 
+    @property
+    def task(self) -> Literal["segmentation", "video"]:
+        """What the model takes: pictures, or clips whose last frame it labels."""
+        return "video" if self.head.frames > 1 else "segmentation"
+
     def with_classes(
         self,
         num_classes: int | None = None,
@@ -287,6 +294,12 @@ class CCNetConfig:
         if attention == self.head.attention:
             return self
         return dataclasses.replace(self, head=dataclasses.replace(self.head, attention=attention), published=None)
+
+    def with_frames(self, frames: int) -> "CCNetConfig":
+        """Return this configuration for clips of up to `frames` frames, 1 for pictures."""
+        if frames == self.head.frames:
+            return self
+        return dataclasses.replace(self, head=dataclasses.replace(self.head, frames=frames), published=None)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain data for YAML or JSON."""

@@ -120,6 +120,7 @@ def _cannot(what: str) -> OptimizedError:
 def optimize(model: CCNet, *, dtype: torch.dtype | None, compile: bool, picture: Picture | None) -> OptimizedCCNet:
     """Return the twin of `model`, checked; see :meth:`ccnet_core.CCNet.optimized`."""
     dtype = model.dtype if dtype is None else dtype
+    require(model.config.task == "segmentation", "there is no twin of a model of clips. Predict with the model itself")
     require(dtype in FLOATING, f"dtype must be one of {', '.join(map(str, FLOATING))}, got {dtype!r}")
     pixels = _random_picture() if picture is None else to_tensor(picture)
     twin = OptimizedCCNet(model, dtype=dtype, compile=compile)

@@ -3,8 +3,13 @@
 Every picture shows one beacon in one of three colours and five dark squares that all look alike. The class of each
 square is the colour of the beacon, which lies anywhere in the picture. A network that sees a square and its
 surroundings alone can only guess; one that joins the whole picture can be right.
+
+As clips, with `frames` above 1, the squares stay where they are, and the beacon goes out before the last frame: it is
+in the first frame, or in the first few. In the labelled frame nothing tells the class, and a network that sees this
+frame alone can only guess.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, SupportsIndex
 
@@ -38,6 +43,9 @@ class Beacon(Source):
     length: Annotated[int, Option(whole_number(1, 2**31 - 1), "samples in the split")] = 2000
     size: Annotated[int, Option(whole_number(SMALLEST, LARGEST), "height and width in pixels")] = 64
     seed: Annotated[int, Option(whole_number(0, 2**32 - 1), "another seed gives other pictures")] = 0
+    frames: Annotated[
+        int, Option(whole_number(1, 100), "frames of a clip, the beacon in the first ones; 1 gives single pictures")
+    ] = 1
 
     def splits(self) -> tuple[str, ...]:
         """Return "train" and "val"."""
@@ -50,28 +58,33 @@ class Beacon(Source):
     def open(self, split: str) -> "BeaconDataset":
         """Return the split "train" or "val"; the two never share a picture."""
         _split_number(split)
-        return BeaconDataset(split=split, length=self.length, size=self.size, seed=self.seed)
+        return BeaconDataset(split=split, length=self.length, size=self.size, seed=self.seed, frames=self.frames)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeaconDataset:
     """A split of "beacon": each sample is a function of (seed, split, index) alone.
 
-    Samples have `image` uint8 (3, size, size) and `label` uint8 (size, size): 0 for background and beacon, 1 to 3 for
-    the squares of a red, green or blue beacon. No pixel is ignored.
+    Samples have `image` uint8 (3, size, size), of a clip (frames, 3, size, size), and `label` uint8 (size, size): 0 for
+    background and beacon, 1 to 3 for the squares of a red, green or blue beacon. No pixel is ignored.
     """
 
     split: str
     length: int
     size: int
     seed: int
+    frames: int = 1
 
     api_version = API_VERSION
-    task = "segmentation"
     classes = ("background", "square of red", "square of green", "square of blue")
     palette: ClassVar[tuple[Colour, ...]] = ((90, 90, 90), *BEACON_COLOURS)
     ignore_index = IGNORE_INDEX
     flip_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
+
+    @property
+    def task(self) -> str:
+        """Tell pictures from clips."""
+        return "segmentation" if self.frames == 1 else "video"
 
     def __len__(self) -> int:
         return self.length
@@ -79,7 +92,7 @@ class BeaconDataset:
     def __getitem__(self, index: SupportsIndex) -> Sample:
         number = position(index, self.length)
         rng = np.random.default_rng((self.seed, _split_number(self.split), number))
-        image, label = draw_scene(self.size, rng)
+        image, label = draw_scene(self.size, rng) if self.frames == 1 else draw_clip(self.size, self.frames, rng)
         return {"image": image, "label": label, "id": f"{self.split}-{self.seed}-{number:06d}"}
 
 
@@ -87,14 +100,38 @@ def draw_scene(size: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
     """Draw one picture, uint8 (3, size, size), and its labels, uint8 (size, size)."""
     colour = int(rng.integers(len(BEACON_COLOURS)))
     beacon, squares = place(size, rng)
+    return _draw_frame(size, squares, (beacon, colour), rng), _draw_label(size, squares, colour)
+
+
+def draw_clip(size: int, frames: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """Draw a clip, uint8 (frames, 3, size, size), and the labels of its last frame, uint8 (size, size).
+
+    The beacon is in the first frames, one to all but the last.
+    """
+    colour, lit = int(rng.integers(len(BEACON_COLOURS))), int(rng.integers(1, frames))
+    beacon, squares = place(size, rng)
+    drawn = [_draw_frame(size, squares, (beacon, colour) if t < lit else None, rng) for t in range(frames)]
+    return np.stack(drawn), _draw_label(size, squares, colour)
+
+
+def _draw_frame(
+    size: int, squares: Sequence[Corner], beacon: tuple[Corner, int] | None, rng: np.random.Generator
+) -> Pixels:
+    """Draw a picture with the beacon at its corner, in the colour of this number, or without one."""
     scene = BACKGROUND_GREY + rng.normal(0, BACKGROUND_NOISE, (size, size, 3))
-    label = np.zeros((size, size), np.uint8)
-    scene[_area(beacon, BEACON_SIDE)] = BEACON_COLOURS[colour]
+    if beacon is not None:
+        corner, colour = beacon
+        scene[_area(corner, BEACON_SIDE)] = BEACON_COLOURS[colour]
     for square in squares:
-        area = _area(square, SQUARE_SIDE)
-        scene[area] = SQUARE_GREY + rng.normal(0, SQUARE_NOISE, (SQUARE_SIDE, SQUARE_SIDE, 3))
-        label[area] = 1 + colour
-    return np.ascontiguousarray(scene.clip(0, 255).astype(np.uint8).transpose(2, 0, 1)), label
+        scene[_area(square, SQUARE_SIDE)] = SQUARE_GREY + rng.normal(0, SQUARE_NOISE, (SQUARE_SIDE, SQUARE_SIDE, 3))
+    return np.ascontiguousarray(scene.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def _draw_label(size: int, squares: Sequence[Corner], colour: int) -> Pixels:
+    label = np.zeros((size, size), np.uint8)
+    for square in squares:
+        label[_area(square, SQUARE_SIDE)] = 1 + colour
+    return label
 
 
 def place(size: int, rng: np.random.Generator) -> tuple[Corner, list[Corner]]:

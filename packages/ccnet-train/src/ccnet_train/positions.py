@@ -20,7 +20,7 @@ from ccnet_train.randomness import Purpose, generator
 
 
 class Batch(NamedTuple):
-    """`images` (B, 3, H, W) uint8 RGB, `labels` (B, H, W) uint8, and one id per picture.
+    """`images` (B, 3, H, W) uint8 RGB, of clips (B, T, 3, H, W), `labels` (B, H, W) uint8, and one id per picture.
 
     `replaced` has the error of each damaged sample that another one stands in for.
     """
@@ -113,7 +113,7 @@ class PositionDataset(Dataset[Sample]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples as bytes. Raises TrainError if their sizes differ."""
-    sizes = {sample["label"].shape for sample in samples}
+    sizes = {(*sample["image"].shape[:-3], *sample["label"].shape) for sample in samples}
     if len(sizes) > 1:
         raise TrainError(
             f"The pictures of one step have different sizes: {', '.join(map(str, sorted(sizes)))} "

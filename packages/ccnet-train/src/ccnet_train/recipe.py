@@ -27,7 +27,8 @@ class ModelSection:
     """The network: `name` with random weights, or `weights`, a folder, Hub id or zoo name with its own architecture.
 
     Where both are given `weights` counts, and :func:`load_recipe` clears `name`. `recurrence`, `attention` and
-    `backbone_weights`, a file with an ImageNet backbone, go with `name`. `freeze` lists modules, such as
+    `backbone_weights`, a file with an ImageNet backbone, go with `name`. `frames` makes a network for clips of so many
+    frames, 1 for pictures; weights for the one kind begin the other. `freeze` lists modules, such as
     "backbone.layer1", whose parameters and running statistics stay as they are. `activation_checkpointing` saves memory
     for about a third more work.
     """
@@ -36,6 +37,7 @@ class ModelSection:
     weights: str | None = None
     recurrence: int | None = None
     attention: Literal["criss_cross", "non_local"] | None = None
+    frames: int | None = None
     backbone_weights: str | None = None
     freeze: tuple[str, ...] = ()
     activation_checkpointing: bool = False

@@ -40,6 +40,7 @@ class Deployed(nn.Module):
 
     def __init__(self, model: CCNet, output: Output) -> None:
         super().__init__()
+        require(model.config.task == "segmentation", "a model of clips cannot be exported. Predict with ccnet-core")
         require(output in get_args(Output), f"output must be 'labels' or 'logits', got {output!r}")
         self.network = copy.deepcopy(model).to("cpu", torch.float32)
         self.network.auxiliary_head = None
