@@ -15,7 +15,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from ccnet_data import DataError
+from ccnet_data.errors import FetchError
 from ccnet_data.shards import cache as cache_module
 from ccnet_data.shards.cache import SIZE, Cache, default_folder
 from ccnet_data.shards.manifest import Shard
@@ -91,7 +91,7 @@ def test_a_cache_whose_shards_are_all_in_use_waits_then_says_so(tmp_path, web):
     cache = Cache(folder=tmp_path / "cache", size=BYTES, retry=Retry(seconds=0.2))
     with (
         cache.opened(f"{web.address}/{SHARDS[0].file}", SHARDS[0]),
-        pytest.raises(DataError, match="all of the 100000 bytes that the cache may hold have been in use"),
+        pytest.raises(FetchError, match="all of the 100000 bytes that the cache may hold have been in use"),
     ):
         read(cache, web.address, 1)
     assert read(cache, web.address, 1) == CONTENTS[1]
@@ -99,14 +99,14 @@ def test_a_cache_whose_shards_are_all_in_use_waits_then_says_so(tmp_path, web):
 
 def test_a_shard_larger_than_the_cache_is_an_error(tmp_path, web):
     cache = Cache(folder=tmp_path / "cache", size=BYTES - 1)
-    with pytest.raises(DataError, match=r"train-00000.*: holds 100000 bytes, and the cache may hold 99999; give"):
+    with pytest.raises(FetchError, match=r"train-00000.*: holds 100000 bytes, and the cache may hold 99999; give"):
         read(cache, web.address, 0)
     assert not web.requests
 
 
 def test_a_shard_that_cannot_be_fetched_leaves_nothing(cache, web):
     web.fault = lambda path, number: "cut"
-    with pytest.raises(DataError, match="broken off"):
+    with pytest.raises(FetchError, match="broken off"):
         read(cache, web.address, 0)
     assert held_bytes(cache) == 0
 
@@ -138,7 +138,7 @@ def test_a_shard_removed_between_opening_and_locking_is_fetched_anew(cache, web,
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, web):
     (tmp_path / "file").write_bytes(b"")
     cache = Cache(folder=tmp_path / "file" / "cache")
-    with pytest.raises(DataError, match=r"file.*cannot be written \(Not a directory\); choose another cache"):
+    with pytest.raises(FetchError, match=r"file.*cannot be written \(Not a directory\); choose another cache"):
         read(cache, web.address, 0)
 
 

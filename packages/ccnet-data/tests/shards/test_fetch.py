@@ -10,7 +10,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from ccnet_data import DataError
+from ccnet_data.errors import FetchError
 from ccnet_data.shards.fetch import fetch, fetch_text
 from ccnet_data.shards.manifest import Shard
 from ccnet_data.shards.retry import Retry
@@ -91,7 +91,7 @@ def test_a_fault_that_stays_is_one_error_with_shard_byte_and_reason(web, fetched
     web.fault = lambda path, number: fault
     place = re.escape(f"{web.address}/{NAME}, byte ")
     with pytest.raises(
-        DataError, match=rf"^{place}(\d+) of 3000001: given up after 3 attempts .*\({reason}\)"
+        FetchError, match=rf"^{place}(\d+) of 3000001: given up after 3 attempts .*\({reason}\)"
     ) as raised:
         fetched()
     if fault != "endless":  # how many bytes are read at a time is up to the socket
@@ -100,21 +100,21 @@ def test_a_fault_that_stays_is_one_error_with_shard_byte_and_reason(web, fetched
 
 
 def test_a_shard_that_is_not_there_is_asked_for_once(web, fetched):
-    with pytest.raises(DataError, match=r"/none, byte 0 of 3000001: HTTP 404 Not Found; check the address"):
+    with pytest.raises(FetchError, match=r"/none, byte 0 of 3000001: HTTP 404 Not Found; check the address"):
         fetched(url=f"{web.address}/none")
     assert len(web.requests) == 1
 
 
 def test_a_server_that_is_too_slow_as_a_whole_is_given_up(web, fetched):
     web.fault = lambda path, number: "dribble"
-    with pytest.raises(DataError, match=r"given up after 1 attempts in 0 s \(too slow\)"):
+    with pytest.raises(FetchError, match=r"given up after 1 attempts in 0 s \(too slow\)"):
         fetched(Retry(seconds=0.05, timeout=5))
 
 
 def test_no_server_at_all_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    with pytest.raises(DataError, match=r"byte 0 of 3000001: given up after 3 attempts .*Connection refused"):
+    with pytest.raises(FetchError, match=r"byte 0 of 3000001: given up after 3 attempts .*Connection refused"):
         fetch(f"http://127.0.0.1:{port}/{NAME}", SHARD, None or _Nothing(), QUICK)
 
 
@@ -133,7 +133,7 @@ def test_a_full_disk_is_not_the_servers_fault():
     if not full.exists():
         pytest.skip("this system has no /dev/full")
     fsspec.filesystem("memory").pipe("/fetch/a", CONTENT)
-    with full.open("wb", buffering=0) as target, pytest.raises(DataError, match=r"^/dev/full: cannot be written"):
+    with full.open("wb", buffering=0) as target, pytest.raises(FetchError, match=r"^/dev/full: cannot be written"):
         fetch("memory://fetch/a", SHARD, target, QUICK)
 
 
@@ -153,7 +153,7 @@ def test_fifty_runs_of_random_faults_end_with_the_shard_or_with_one_error(web, f
         web.answers(*faults)
         try:
             assert fetched(Retry(attempts=3, timeout=0.2, first_wait=0.001)) == CONTENT
-        except DataError as error:
+        except FetchError as error:
             errors.append(str(error))
     assert 0 < len(errors) < 50
     said = rf"{web.address}/{NAME}, byte \d+ of {len(CONTENT)}: given up after 3 attempts"

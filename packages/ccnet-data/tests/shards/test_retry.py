@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from ccnet_data import DataError
+from ccnet_data.errors import DataError, FetchError
 from ccnet_data.shards.retry import BusyError, RefusedError, Retry, said
 
 
@@ -50,7 +50,7 @@ def test_a_server_that_names_a_wait_is_obeyed(clock):
 
 
 def test_the_attempts_are_bounded(clock):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(FetchError) as raised:
         Retry(attempts=3, first_wait=2).run(failing(*[ConnectionError("HTTP 500\n Oh.")] * 3), where)
     assert str(raised.value).startswith("http://there/a, byte 5 of 9: given up after 3 attempts in ")
     assert str(raised.value).endswith(" s (HTTP 500 Oh); check the network and the server.")
@@ -58,19 +58,19 @@ def test_the_attempts_are_bounded(clock):
 
 
 def test_the_time_is_bounded(clock):
-    with pytest.raises(DataError, match=r"given up after [23] attempts in [2-9] s"):
+    with pytest.raises(FetchError, match=r"given up after [23] attempts in [2-9] s"):
         Retry(seconds=10, first_wait=4).run(failing(*[ConnectionError()] * 9), where)
     assert sum(clock) <= 10
 
 
 def test_a_server_that_names_a_wait_past_the_bound_is_not_waited_for(clock):
-    with pytest.raises(DataError, match=r"given up after 1 attempts in 0 s \(HTTP 503\)"):
+    with pytest.raises(FetchError, match=r"given up after 1 attempts in 0 s \(HTTP 503\)"):
         Retry(seconds=10).run(failing(BusyError("HTTP 503", 11)), where)
     assert clock == []
 
 
 def test_what_is_refused_is_not_tried_again(clock):
-    with pytest.raises(DataError, match=r"byte 5 of 9: HTTP 404 Not Found; check the address\.$"):
+    with pytest.raises(FetchError, match=r"byte 5 of 9: HTTP 404 Not Found; check the address\.$"):
         Retry().run(failing(RefusedError("HTTP 404 Not Found; check the address")), where)
     assert clock == []
 

@@ -5,7 +5,6 @@ whoever reads or writes it (flock, which the system gives back when a process en
 may go, the least recently used first. A shard being fetched counts with its whole size from the beginning.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import DataError
+from ..errors import FetchError
 from .fetch import fetch
 from .manifest import Shard
 from .retry import Retry
@@ -51,7 +50,7 @@ class Cache:
     def opened(self, url: str, shard: Shard) -> Iterator[BinaryIO]:
         """Open `shard`, fetched from `url` if it is not here; it stays while the block lasts.
 
-        If another process fetches it, this one waits. Raises DataError for a shard larger than the cache, for one that
+        If another process fetches it, this one waits. Raises FetchError for a shard larger than the cache, for one that
         cannot be fetched, and where no room has come free within `retry.seconds`.
         """
         with _unlocking(self._kept(shard) or self._fetched(url, shard)) as file:
@@ -79,7 +78,7 @@ class Cache:
 
     def _fetched(self, url: str, shard: Shard) -> BinaryIO:
         if shard.bytes > self.size:
-            raise DataError(
+            raise FetchError(
                 f"{url}: holds {shard.bytes} bytes, and the cache may hold {self.size}; give a larger cache_size."
             )
         try:
@@ -91,7 +90,7 @@ class Cache:
                 return file
         except OSError as error:
             place = error.filename or self.folder
-            raise DataError(f"{place}: cannot be written ({error.strerror}); choose another cache.") from error
+            raise FetchError(f"{place}: cannot be written ({error.strerror}); choose another cache.") from error
 
     def _fetch(self, url: str, shard: Shard) -> None:
         place = self.folder / shard.sha256
@@ -129,7 +128,7 @@ class Cache:
                     file.truncate(size)
                     return file
             if time.monotonic() > deadline:
-                raise DataError(
+                raise FetchError(
                     f"{self.folder}: all of the {self.size} bytes that the cache may hold have been in use for "
                     f"{self.retry.seconds:.0f} s; give a larger cache_size."
                 )
@@ -162,12 +161,16 @@ def _lock(file: BinaryIO, *, exclusive: bool) -> None:
 
     Raises BlockingIOError if a process that uses it keeps this one from an exclusive lock.
     """
+    import fcntl  # which Windows does not have
+
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
 
 
 @contextmanager
 def _unlocking(file: BinaryIO) -> Iterator[BinaryIO]:
     """Unlock and close `file` at the end: a process forked meanwhile has it open too, which would keep the lock."""
+    import fcntl
+
     with file:
         try:
             yield file

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
-from ..errors import DataError
+from ..errors import FetchError
 from .manifest import Shard
 from .retry import Retry
 from .source import Opened, opened
@@ -16,7 +16,7 @@ def fetch(url: str, shard: Shard, target: BinaryIO, retry: Retry) -> None:
     """Write `shard`, which lies at `url`, to the file `target`.
 
     What a broken attempt brought is kept, and the next one asks for the rest; a damaged file is fetched anew. Raises
-    DataError with the address and the byte that was reached, when `retry` is at its end or the file is refused; and
+    FetchError with the address and the byte that was reached, when `retry` is at its end or the file is refused; and
     when `target` cannot be written.
     """
     receiver = _Receiver(shard, target)
@@ -24,7 +24,7 @@ def fetch(url: str, shard: Shard, target: BinaryIO, retry: Retry) -> None:
 
 
 def fetch_text(url: str, retry: Retry) -> bytes:
-    """Return the content of the small file at `url`. Raises DataError as `fetch` does."""
+    """Return the content of the small file at `url`. Raises FetchError as `fetch` does."""
     return retry.run(partial(_whole, url, retry.timeout), lambda: url)
 
 
@@ -62,7 +62,7 @@ class _Receiver:
         try:
             self.target.write(piece)
         except OSError as error:
-            raise DataError(f"{self.target.name}: cannot be written ({error.strerror}); is the disk full?") from error
+            raise FetchError(f"{self.target.name}: cannot be written ({error.strerror}); is the disk full?") from error
         self.digest.update(piece)
         self.offset += len(piece)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..errors import DataError
+from ..errors import DataError, FetchError
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Retry:
     def run(self, attempt: Callable[[float], T], where: Callable[[], str]) -> T:
         """Return what `attempt(deadline)` returns once it does not raise; the deadline is one of `time.monotonic`.
 
-        Raises DataError, beginning with what `where` says, after the last attempt, and at once what it raises as
+        Raises FetchError, beginning with what `where` says, after the last attempt, and at once what it raises as
         DataError. RefusedError is not tried again.
         """
         begun = time.monotonic()
@@ -52,12 +52,12 @@ class Retry:
             except DataError:
                 raise
             except RefusedError as error:
-                raise DataError(f"{where()}: {error}.") from error
+                raise FetchError(f"{where()}: {error}.") from error
             # Every protocol has error types of its own: those of sockets, http.client, fsspec, s3fs, the Hub's client.
             except Exception as error:
                 wait = self._wait(number, error)
                 if number == self.attempts or time.monotonic() + wait > begun + self.seconds:
-                    raise DataError(
+                    raise FetchError(
                         f"{where()}: given up after {number} attempts in {time.monotonic() - begun:.0f} s "
                         f"({said(error)}); check the network and the server."
                     ) from error
