@@ -12,8 +12,8 @@ from urllib.parse import unquote
 PASSING = ("500", "503", "cut", "reset", "stall", "dribble", "short", "long", "endless", "corrupt", "whole", "empty")
 """What an answer can be, besides "": after it, the same request may succeed."""
 
-STALL = 1.5
-"""Seconds without a byte, of an answer that stalls."""
+STALL = 60
+"""Seconds that an answer stalls at most, while the reader waits."""
 
 
 class FaultyServer:
@@ -103,7 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "stall":
             self.wfile.write(half)
             self.wfile.flush()
-            time.sleep(STALL)
+            self.connection.settimeout(STALL)
+            self.connection.recv(1)  # nothing comes until the reader gives up
         elif fault == "dribble":
             for place in range(0, len(body), max(1, len(body) // 8)):
                 self.wfile.write(body[place : place + max(1, len(body) // 8)])

@@ -27,7 +27,7 @@ SHARDS = [
     Shard(file=f"train-{number:05d}-of-00008.parquet", rows=1, bytes=BYTES, sha256=hashlib.sha256(content).hexdigest())
     for number, content in enumerate(CONTENTS)
 ]
-QUICK = Retry(attempts=4, timeout=0.5, first_wait=0.001, seconds=20)
+QUICK = Retry(attempts=4, timeout=5, first_wait=0.001, seconds=60)
 NAMES = [shard.sha256 for shard in SHARDS]
 
 

@@ -18,7 +18,7 @@ from ccnet_data.shards.retry import Retry
 CONTENT = np.random.default_rng(0).bytes(3_000_001)
 NAME = "train-00000-of-00001.parquet"
 SHARD = Shard(file=NAME, rows=1, bytes=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
-QUICK = Retry(attempts=3, timeout=0.3, first_wait=0.001)
+QUICK = Retry(attempts=3, timeout=2, first_wait=0.001)
 PASSING = ("500", "503", "cut", "reset", "stall", "dribble", "short", "long", "endless", "corrupt", "whole", "empty")
 
 
@@ -152,7 +152,7 @@ def test_fifty_runs_of_random_faults_end_with_the_shard_or_with_one_error(web, f
         faults = [draw.choice(("", *PASSING)) for _ in range(6)]
         web.answers(*faults)
         try:
-            assert fetched(Retry(attempts=3, timeout=0.2, first_wait=0.001)) == CONTENT
+            assert fetched(Retry(attempts=3, timeout=0.5, first_wait=0.001)) == CONTENT
         except FetchError as error:
             errors.append(str(error))
     assert 0 < len(errors) < 50

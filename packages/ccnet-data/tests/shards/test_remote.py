@@ -16,7 +16,7 @@ from ccnet_data import DataError
 from ccnet_data.registry import check, source_named
 from ccnet_data.testing import check_dataset
 
-QUICK = {"attempts": 3, "timeout": 0.5, "patience": 60}
+QUICK = {"attempts": 3, "timeout": 5, "patience": 60}
 FAULTS = ("500", "", "", "cut", "", "", "corrupt", "", "", "503", "", "", "short", "", "")
 
 

@@ -16,7 +16,7 @@ def web(tmp_path, serve_faulty):
         yield server
 
 
-def read(url, first=0, timeout=0.5):
+def read(url, first=0, timeout=2.0):
     with opened(url, first, timeout) as source:
         return source.first, source.size, b"".join(iter(source.read, b""))
 
