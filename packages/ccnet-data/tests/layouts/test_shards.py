@@ -64,7 +64,9 @@ def test_a_damaged_sample_can_be_replaced(root):
 
 
 def test_a_place_without_shards_says_what_is_expected(tmp_path):
-    assert check("shards") == ["root is missing: give root=DIR, the folder that holds manifest.json and the shards."]
+    assert check("shards") == [
+        "root is missing: give root=DIR, the folder that holds manifest.json and the shards, or its URL."
+    ]
     (fault,) = check("shards", {"root": tmp_path / "none"})
     assert "there is no such folder; root must hold manifest.json and the shards that `ccnet-data convert`" in fault
     (fault,) = check("shards", {"root": tmp_path})

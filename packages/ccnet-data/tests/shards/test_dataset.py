@@ -1,12 +1,15 @@
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ccnet_data.shards.dataset import OPEN_FILES, ShardDataset, open_shard
-from ccnet_data.shards.folder import ShardFolder
+from ccnet_data.shards.dataset import ShardDataset
+from ccnet_data.shards.folder import OPEN_FILES, ShardFolder, open_shard
+from ccnet_data.shards.order import Order
 from ccnet_data.testing import check_dataset
 
 
@@ -15,7 +18,7 @@ def make(tmp_path, noise, shards):
     def make_dataset(encoding="raw", frames=0, bounds=(0, 4, 10), length=10):
         manifest = shards(tmp_path, noise(length=length, frames=frames), encoding, bounds=bounds)
         folder = ShardFolder(folder=tmp_path)
-        return ShardDataset(manifest=manifest, shards=manifest.splits["train"], local_file=folder)
+        return ShardDataset(manifest=manifest, shards=manifest.splits["train"], files=folder)
 
     return make_dataset
 
@@ -41,18 +44,29 @@ def test_no_shard_is_opened_before_it_is_needed(make, tmp_path, same, noise):
         dataset[4]
 
 
-def test_the_place_of_a_shard_is_asked_for_at_each_sample(make, noise, same, tmp_path):
-    made, asked = make(), []
+def test_a_shard_is_opened_for_each_sample_and_stays_while_it_is_read(make, noise, same):
+    made, notes = make(), []
 
-    def local_file(shard):
-        asked.append(shard.file)
-        return tmp_path / shard.file
+    @contextmanager
+    def opened(shard, columns):
+        notes.append(("open", shard.file))
+        with made.files.opened(shard, columns) as file:
+            yield file
+        notes.append(("close", shard.file))
 
-    dataset = ShardDataset(manifest=made.manifest, shards=made.shards, local_file=local_file)
+    dataset = ShardDataset(manifest=made.manifest, shards=made.shards, files=SimpleNamespace(opened=opened))
     for index in (0, 9, 1):
         same(dataset[index], noise()[index])
     first, second = (shard.file for shard in made.shards)
-    assert asked == [first, second, first]
+    assert notes == [(what, file) for file in (first, second, first) for what in ("open", "close")]
+
+
+def test_the_order_is_that_of_its_lanes_span_and_block(make):
+    made = make()
+    kind = {"lanes": 3, "span": 2, "block": 2}
+    dataset = ShardDataset(manifest=made.manifest, shards=made.shards, files=made.files, **kind)
+    order = Order([4, 6], seed=7, **kind)
+    assert [dataset.order(7).index_at(place) for place in range(30)] == [order.index_at(place) for place in range(30)]
 
 
 def test_many_shards_keep_few_files_open(make, tmp_path, noise, same):

@@ -107,6 +107,19 @@ def test_opening_reads_the_end_and_a_sample_its_own_part(tmp_path):
     assert shard.bytes > 16 * 4 * side**2
 
 
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_a_file_opened_again_takes_over_the_index_and_may_have_another_name(write, noise, same, encoding, monkeypatch):
+    place, shard, columns = write(noise(), encoding)
+    index = ShardFile(place, shard, columns).index
+    monkeypatch.setattr(ShardFile, "_read_index", None)
+    file = ShardFile(place, shard, columns, name="http://there/a", index=index)
+    for row, sample in enumerate(noise()):
+        same(file.sample(row), sample)
+    os.truncate(place, mmap.PAGESIZE)
+    with pytest.raises(DataError, match=r"^http://there/a, row 5: the file became shorter"):
+        file.sample(5)
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_file_cut_short_after_opening_is_an_error(write, noise, encoding):
     place, shard, columns = write(noise(length=200), encoding)

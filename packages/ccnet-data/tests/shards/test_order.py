@@ -1,6 +1,5 @@
 import pickle
 from collections import Counter
-from math import gcd
 
 import numpy as np
 import pytest
@@ -11,7 +10,9 @@ from ccnet_data import DataError
 from ccnet_data.shards.order import Order
 
 ROWS = st.lists(st.integers(1, 9), min_size=1, max_size=8)
-LANES, BLOCKS, SEEDS = st.integers(1, 12), st.integers(1, 7), st.integers(0, 2**40)
+KINDS = st.fixed_dictionaries(
+    {"seed": st.integers(0, 2**40), "lanes": st.integers(1, 12), "span": st.integers(1, 4), "block": st.integers(1, 7)}
+)
 
 
 def drawn(*key, length):
@@ -20,20 +21,20 @@ def drawn(*key, length):
     return sorted(range(length), key=numbers.__getitem__)
 
 
-def whole_epoch(rows, seed, epoch, lanes, block):
+def whole_epoch(rows, epoch, *, seed, lanes, span, block):
     """Return the indices of an epoch, built as a list, slowly."""
     numbers = iter(range(sum(rows)))
     shards = [[next(numbers) for _ in range(count)] for count in rows]
     line = [index for shard in drawn(seed, epoch, length=len(rows)) for index in shards[shard]]
     lists = []
     for lane in range(lanes):
-        size = len(range(lane, sum(rows), lanes))
+        size = len([place for place in range(sum(rows)) if place // span % lanes == lane])
         mine, line = line[:size], line[size:]
         lists.append([])
         for number, first in enumerate(range(0, size, block)):
             mates = mine[first : first + block]
             lists[lane] += [mates[turn] for turn in drawn(seed, epoch, lane, number, length=len(mates))]
-    return [lists[place % lanes][place // lanes] for place in range(sum(rows))]
+    return [lists[place // span % lanes].pop(0) for place in range(sum(rows))]
 
 
 def readers(order, *, start, stop, batch, processes):
@@ -46,28 +47,28 @@ def readers(order, *, start, stop, batch, processes):
     return taken
 
 
-@given(ROWS, SEEDS, LANES, BLOCKS)
-def test_an_order_is_that_of_the_list_built_whole(rows, seed, lanes, block):
-    order, samples = Order(rows, seed=seed, lanes=lanes, block=block), sum(rows)
+@given(ROWS, KINDS)
+def test_an_order_is_that_of_the_list_built_whole(rows, kind):
+    order, samples = Order(rows, **kind), sum(rows)
     for epoch in (0, 1, 5):
         found = [order.index_at(epoch * samples + place) for place in range(samples)]
-        assert found == whole_epoch(rows, seed, epoch, lanes, block)
+        assert found == whole_epoch(rows, epoch, **kind)
         assert sorted(found) == list(range(samples))
 
 
-@given(ROWS, SEEDS, LANES, BLOCKS, st.lists(st.integers(0, 10**12), max_size=20))
-def test_a_position_has_one_sample_whatever_was_asked_before(rows, seed, lanes, block, positions):
-    used = Order(rows, seed=seed, lanes=lanes, block=block)
+@given(ROWS, KINDS, st.lists(st.integers(0, 10**12), max_size=20))
+def test_a_position_has_one_sample_whatever_was_asked_before(rows, kind, positions):
+    used = Order(rows, **kind)
     for position in positions:
-        fresh = Order(rows, seed=seed, lanes=lanes, block=block)
+        fresh = Order(rows, **kind)
         assert (
             used.index_at(position) == fresh.index_at(position) == pickle.loads(pickle.dumps(used)).index_at(position)
         )
 
 
-@given(ROWS, SEEDS, LANES, BLOCKS, st.integers(0, 10**6))
-def test_the_shards_of_a_block_are_those_its_samples_lie_in(rows, seed, lanes, block, position):
-    order = Order(rows, seed=seed, lanes=lanes, block=block)
+@given(ROWS, KINDS, st.integers(0, 10**6))
+def test_the_shards_of_a_block_are_those_its_samples_lie_in(rows, kind, position):
+    order = Order(rows, **kind)
     place = order.place(position)
     epoch = range(place.epoch * order.samples, (place.epoch + 1) * order.samples)
     mates = [other for other in epoch if order.place(other)[:3] == place[:3]]
@@ -85,31 +86,35 @@ def test_an_index_is_a_row_of_a_shard(rows):
     ]
 
 
-@given(ROWS, SEEDS, LANES, BLOCKS, st.data())
-def test_any_readers_and_any_resume_point_see_each_position_once(rows, seed, lanes, block, data):
+@given(ROWS, KINDS, st.data())
+def test_any_readers_and_any_resume_point_see_each_position_once(rows, kind, data):
     batch = data.draw(st.integers(1, 12))
     divisors = [number for number in range(1, batch + 1) if batch % number == 0]
     steps = data.draw(st.integers(1, 8))
     resumed = data.draw(st.integers(0, steps))
     seen = []
     for first, last in ((0, resumed), (resumed, steps)):
-        order = Order(rows, seed=seed, lanes=lanes, block=block)
+        order = Order(rows, **kind)
         processes = data.draw(st.sampled_from(divisors))
         shares = readers(order, start=first * batch, stop=last * batch, batch=batch, processes=processes)
         seen += [(position, order.index_at(position)) for share in shares for position in share]
-    alone = Order(rows, seed=seed, lanes=lanes, block=block)
+    alone = Order(rows, **kind)
     assert sorted(seen) == [(position, alone.index_at(position)) for position in range(steps * batch)]
     times = Counter(index for position, index in seen if position < alone.samples)
     assert set(times.values()) == {1}
 
 
-@given(st.integers(1, 24), st.integers(1, 24), st.data())
-def test_a_process_reads_the_share_of_the_lanes_that_is_promised(lanes, batch, data):
-    processes = data.draw(st.sampled_from([number for number in range(1, batch + 1) if batch % number == 0]))
-    order = Order([lanes * batch] * lanes, seed=0, lanes=lanes)  # every batch and every lane is whole
+@given(st.integers(1, 12), st.integers(1, 6), st.data())
+def test_lanes_that_fill_a_batch_are_shared_out(lanes, span, data):
+    batch = lanes * span
+    fair = [number for number in range(1, batch + 1) if batch % number == 0]
+    fair = [number for number in fair if lanes % number == 0 or number % lanes == 0]
+    processes = data.draw(st.sampled_from(fair))
+    order = Order([batch * 3] * lanes, seed=0, lanes=lanes, span=span)
     shares = readers(order, start=0, stop=order.samples, batch=batch, processes=processes)
-    expected = min(1, batch / processes / gcd(batch, lanes)) * lanes
-    assert [len({order.place(position).lane for position in share}) for share in shares] == [expected] * processes
+    read = [{order.place(position).lane for position in share} for share in shares]
+    assert {len(mine) for mine in read} == {max(1, lanes // processes)}
+    assert set(Counter(lane for mine in read for lane in mine).values()) == {max(1, processes // lanes)}
 
 
 def test_seeds_and_epochs_give_orders_of_their_own():

@@ -43,6 +43,8 @@ class SampleDataset(Protocol):
     """One split of a dataset. `classes` and `palette` (red, green, blue) have one entry per class.
 
     `task` says what a sample is. `flip_pairs` are the classes that a mirror image swaps, such as left and right arm.
+    One that is best read in an order of its own, as fetched files are, has `order(seed)`: `index_at(position)` of what
+    it returns is the sample at a global position; every epoch holds each one once.
     """
 
     task: str
@@ -156,6 +158,8 @@ class _Split:
         self.dataset, self.where = dataset, where
         self.classes, self.palette, self.ignore_index = dataset.classes, dataset.palette, dataset.ignore_index
         self.flip_pairs, self.task = dataset.flip_pairs, dataset.task
+        if hasattr(dataset, "order"):
+            self.order = dataset.order
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -5,8 +5,8 @@ the random numbers of its augmentation are pure functions of (seed, position), s
 processes or workers changes which samples are seen.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     replaced: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=2)
+@lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, samples: int) -> np.ndarray:
     return generator(Purpose.ORDER, seed, epoch).permutation(samples)
 
@@ -94,15 +94,20 @@ class PositionBatches(Sampler[list[int]]):
 
 
 class PositionDataset(Dataset[Sample]):
-    """A dataset indexed by global position: the picture is looked up, then augmented."""
+    """A dataset indexed by global position: the picture is looked up, then augmented.
+
+    Positions stand for what the dataset's own order says, if it has one, otherwise for what `index_at` does.
+    """
 
     def __init__(self, dataset: SampleDataset, augment: Augmentation, seed: int) -> None:
         self.dataset = dataset
         self.augment = augment
         self.seed = seed
+        own_order = getattr(dataset, "order", None)
+        self.index_at = own_order(seed).index_at if own_order else partial(index_at, seed=seed, samples=len(dataset))
 
     def __getitem__(self, position: int) -> Sample:
-        sample = self.dataset[index_at(position, seed=self.seed, samples=len(self.dataset))]
+        sample = self.dataset[self.index_at(position)]
         return self.augment(sample, generator(Purpose.AUGMENT, self.seed, position))
 
 

@@ -1,36 +1,43 @@
 """Random access to a split's samples over all its shards."""
 
-import os
 from bisect import bisect_right
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
-from typing import SupportsIndex
+from typing import Protocol, SupportsIndex
 
-from ..sample import API_VERSION, IGNORE_INDEX, Colour, Sample, position
+from ..sample import API_VERSION, IGNORE_INDEX, Colour, Sample, SampleOrder, position
 from .columns import Columns
 from .files import ShardFile
 from .manifest import Manifest, Shard
+from .order import BLOCK, LANES, SPAN, Order
 
-OPEN_FILES = 64
-"""Shards that a process keeps open: each takes a file descriptor, of which a process often has 1024."""
 
-LocalFile = Callable[[Shard], Path]
-"""Returns the whole file of a shard on this machine, or raises DataError. It is pickled with its dataset."""
+class ShardFiles(Protocol):
+    """Where shards lie. It is pickled with its dataset."""
+
+    def opened(self, shard: Shard, columns: Columns) -> AbstractContextManager[ShardFile]:
+        """Open `shard`, which stays while the block lasts. Raises DataError if it cannot be had."""
+        ...
+
+    def ahead(self, order: Order, shards: tuple[Shard, ...]) -> SampleOrder:
+        """Return `order`, of `shards`, in the form that has them brought here in time."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShardDataset:
     """The samples of `shards`, of the dataset that `manifest` describes, in their order.
 
-    Each time a sample is read, `local_file` says where its shard lies. A process opens it when it first needs it.
+    `files` opens a shard each time one of its samples is read. `lanes`, `span` and `block` are those of `order`.
     """
 
     manifest: Manifest
     shards: tuple[Shard, ...]
-    local_file: LocalFile
+    files: ShardFiles
+    lanes: int = LANES
+    span: int = SPAN
+    block: int = BLOCK
     _ends: tuple[int, ...] = field(init=False, repr=False)
     _columns: Columns = field(init=False, repr=False)
 
@@ -68,11 +75,11 @@ class ShardDataset:
         number = position(index, len(self))
         place = bisect_right(self._ends, number)
         shard = self.shards[place]
-        file = open_shard(self.local_file(shard), shard, self._columns, os.getpid())
-        return file.sample(number - self._ends[place] + shard.rows)
+        with self.files.opened(shard, self._columns) as file:
+            return file.sample(number - self._ends[place] + shard.rows)
 
-
-@lru_cache(maxsize=OPEN_FILES)
-def open_shard(path: Path, shard: Shard, columns: Columns, _process: int) -> ShardFile:
-    """Return the shard at `path`, opened by this process; a forked one has its own, whose lock nobody else holds."""
-    return ShardFile(path, shard, columns)
+    def order(self, seed: int, /) -> SampleOrder:
+        """Return the order for `seed` in which few shards are needed at a time; see `ccnet_data.shards.order`."""
+        rows = [shard.rows for shard in self.shards]
+        order = Order(rows, seed=seed, lanes=self.lanes, span=self.span, block=self.block)
+        return self.files.ahead(order, self.shards)

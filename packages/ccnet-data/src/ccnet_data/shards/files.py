@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,39 +27,52 @@ _PREFIX = 4
 """Bytes of the length before each value (parquet format, encoding PLAIN of BYTE_ARRAY)."""
 
 
+class ShardIndex(NamedTuple):
+    """What the end of a shard says: its metadata, the first row of each row group, and the place of each column."""
+
+    metadata: "pyarrow.parquet.FileMetaData"
+    starts: list[int]
+    places: dict[str, int]
+
+
 class ShardFile:
     """The samples of `shard`, which lies whole in the file at `path`.
 
-    Opening reads the end of the file, a sample its own row group. Safe under threads; a forked process opens its own.
+    Opening reads the end of the file, unless `index` is that of an earlier opening; a sample its own row group.
+    `name` is what errors call the file, its path if not given. Safe under threads; a forked process opens its own.
     Raises DataError where the file is not the shard that was converted, as far as size, columns and number of rows
     tell, and when it is shorter than it was. One that is cut short in the instant between this look and the copy ends
     the process (SIGBUS), as any file that is mapped into memory.
     """
 
-    def __init__(self, path: Path, shard: Shard, columns: Columns) -> None:
-        self.path, self.columns = path, columns
+    def __init__(
+        self,
+        path: Path,
+        shard: Shard,
+        columns: Columns,
+        *,
+        name: str | None = None,
+        index: ShardIndex | None = None,
+    ) -> None:
+        self.name, self.columns = name or str(path), columns
         self._map = _mapped(path, shard.bytes)
-        with _parsing(str(path)):
-            self._parquet = _parquet(self._map)
-            self._require_columns(shard)
-            metadata = self._parquet.metadata
-            groups = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
-            self._starts: list[int] = [0, *accumulate(groups)]
-            self._places = {metadata.schema.column(place).path: place for place in range(metadata.num_columns)}
+        with _parsing(self.name):
+            self._parquet = _parquet(self._map, index.metadata if index else None)
+            self.index = index or self._read_index(shard)
         self._lock = threading.Lock()
         self._latest: tuple[int, pyarrow.Table | None] = -1, None
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self.index.starts[-1]
 
     def sample(self, row: SupportsIndex) -> Sample:
         """Return the sample in `row`, whose arrays belong to the caller. Raises DataError, naming file and row."""
         number = position(row, len(self))
-        where = f"{self.path}, row {number}"
+        where = f"{self.name}, row {number}"
         if self._map.size() < len(self._map):
             raise DataError(f"{where}: the file became shorter after it was opened; {REMEDY}.")
-        group = bisect_right(self._starts, number) - 1
-        place = number - self._starts[group]
+        group = bisect_right(self.index.starts, number) - 1
+        place = number - self.index.starts[group]
         with _parsing(where):
             table = self._table(group)
             values = table.slice(place, 1).to_pylist()[0]
@@ -67,12 +80,19 @@ class ShardFile:
                 values |= self._arrays(group, table, place)
             return self.columns.sample(values, where)
 
+    def _read_index(self, shard: Shard) -> ShardIndex:
+        self._require_columns(shard)
+        metadata = self._parquet.metadata
+        groups = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+        places = {metadata.schema.column(place).path: place for place in range(metadata.num_columns)}
+        return ShardIndex(metadata, [0, *accumulate(groups)], places)
+
     def _require_columns(self, shard: Shard) -> None:
         found, expected = self._parquet.schema_arrow, self.columns.schema()
         if not found.equals(expected):
-            raise DataError(f"{self.path}: has the columns {_names(found)}, not {_names(expected)}; {REMEDY}.")
+            raise DataError(f"{self.name}: has the columns {_names(found)}, not {_names(expected)}; {REMEDY}.")
         if self._parquet.metadata.num_rows != shard.rows:
-            raise DataError(f"{self.path}: has {self._parquet.metadata.num_rows} rows, not {shard.rows}; {REMEDY}.")
+            raise DataError(f"{self.name}: has {self._parquet.metadata.num_rows} rows, not {shard.rows}; {REMEDY}.")
 
     def _table(self, group: int) -> "pyarrow.Table":
         """Return the row group, of raw shards without the pictures; the latest one is kept for its neighbours."""
@@ -92,7 +112,7 @@ class ShardFile:
         frames = table.column("frames").to_numpy().astype(np.int64) if self.columns.is_video else 1
         pixels = height * width
         if not ((height > 0) & (width > 0) & (pixels <= LARGEST) & (3 * pixels * frames <= LARGEST_VALUE)).all():
-            raise DataError(f"{self.path}, row group {group}: says that it holds no or too large pictures; {REMEDY}.")
+            raise DataError(f"{self.name}, row group {group}: says that it holds no or too large pictures; {REMEDY}.")
         return {
             "image": self._value(group, "image", (3 * pixels * frames)[place:]),
             "label": self._value(group, "label", pixels[place:]),
@@ -104,13 +124,13 @@ class ShardFile:
         pyarrow would copy every value of the group, which takes 3 times as long for one of 6 MB. A column that is
         neither compressed nor optional and has one page ends with its values, each after its length.
         """
-        chunk = self._parquet.metadata.row_group(group).column(self._places[column])
+        chunk = self._parquet.metadata.row_group(group).column(self.index.places[column])
         end = chunk.data_page_offset + chunk.total_compressed_size
         size = int(sizes[0])
         start = end - int(sizes.sum()) - _PREFIX * (len(sizes) - 1)
         is_plain = chunk.compression == "UNCOMPRESSED" and _PREFIX <= start <= len(self._map) - size
         if not is_plain or self._length_before(start) != size:
-            raise DataError(f"{self.path}, row group {group}: {column!r} is not where it was written; {REMEDY}.")
+            raise DataError(f"{self.name}, row group {group}: {column!r} is not where it was written; {REMEDY}.")
         return memoryview(self._map)[start : start + size]
 
     def _length_before(self, start: int) -> int:
@@ -128,11 +148,11 @@ def _mapped(path: Path, size: int) -> mmap.mmap:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _parquet(content: mmap.mmap) -> "pyarrow.parquet.ParquetFile":
+def _parquet(content: mmap.mmap, metadata: "pyarrow.parquet.FileMetaData | None") -> "pyarrow.parquet.ParquetFile":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), pre_buffer=False)
+    return pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), metadata=metadata, pre_buffer=False)
 
 
 def _names(schema: "pyarrow.Schema") -> str:

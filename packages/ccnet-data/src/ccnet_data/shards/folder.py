@@ -1,14 +1,22 @@
 """A folder of shards on this machine: its manifest, and what is wrong with its files."""
 
 import hashlib
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import DataError, enumerate_some, reading
+from ..sample import SampleOrder
 from .columns import Columns
 from .files import REMEDY, ShardFile
 from .manifest import MANIFEST_FILE, Manifest, Shard, read_manifest
+from .order import Order
+
+OPEN_FILES = 64
+"""Shards that a process keeps open: each takes a file descriptor, of which a process often has 1024."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +28,15 @@ class ShardFolder:
     def __call__(self, shard: Shard) -> Path:
         """Return the place of `shard`."""
         return self.folder / shard.file
+
+    @contextmanager
+    def opened(self, shard: Shard, columns: Columns) -> Iterator[ShardFile]:
+        """Open `shard`, which a process keeps open for its next samples. Raises DataError if it is damaged."""
+        yield open_shard(self(shard), shard, columns, os.getpid())
+
+    def ahead(self, order: Order, _shards: tuple[Shard, ...]) -> SampleOrder:
+        """Return `order`: all shards are here."""
+        return order
 
     def manifest(self) -> Manifest:
         """Read the manifest. Raises DataError if it is not there or not one."""
@@ -56,6 +73,12 @@ class ShardFolder:
         known = {shard.file for shards in manifest.splits.values() for shard in shards}
         found = sorted(file.name for file in self.folder.glob("*.parquet") if file.name not in known)
         return f"{self.folder}: the manifest does not name {enumerate_some(found)}; remove them." if found else None
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def open_shard(path: Path, shard: Shard, columns: Columns, _process: int) -> ShardFile:
+    """Return the shard at `path`, opened by this process; a forked one has its own, whose lock nobody else holds."""
+    return ShardFile(path, shard, columns)
 
 
 def digest(file: Path) -> str:

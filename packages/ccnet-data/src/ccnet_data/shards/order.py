@@ -1,13 +1,14 @@
 """In which order the samples of shards are seen: a pure function of (seed, epoch, position), whoever reads.
 
-Each epoch permutes the shards, lays their rows end to end and cuts that line into `lanes` ranges. Position p of the
-epoch belongs to lane p mod `lanes`; a lane gives its rows in blocks of `block`, and each block is permuted. So a lane
-needs few shards at a time, a batch mixes all lanes, and readers that share out positions share out lanes. The canonical
-nodes of MosaicML Streaming (docs.mosaicml.com, "Shuffling") are the same idea.
+Each epoch permutes the shards, lays their rows end to end and cuts that line into `lanes` ranges. Every `span`
+positions in a row belong to one lane, the next ones to the next lane, and so on in turn. A lane gives its rows in
+blocks of `block`, each of them permuted. So a lane needs few shards at a time, a batch mixes all lanes, and readers
+that share out positions share out lanes. The canonical nodes of MosaicML Streaming (docs.mosaicml.com, "Shuffling") are
+the same idea.
 
-A process that takes positions [t * B + r * B / P, t * B + (r + 1) * B / P) of every step t, as process r of P with
-batches of B, reads the share min(1, B / P / gcd(B, lanes)) of the lanes. With `lanes` a multiple of B that is 1 / P:
-each lane is read by one process alone.
+Process r of P takes positions [t * B + r * B / P, t * B + (r + 1) * B / P) of step t, of B samples. Where `lanes` *
+`span` is B, it reads `lanes` / P lanes that no other process reads, or, with P a multiple of `lanes`, one lane that P /
+`lanes` processes share.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 LANES = 16
+SPAN = 1
 BLOCK = 2048
 
 Numbers = NDArray[np.int64]
@@ -48,12 +50,14 @@ class Order:
     Raises DataError when there are no samples.
     """
 
-    def __init__(self, rows: Sequence[int], *, seed: int, lanes: int = LANES, block: int = BLOCK) -> None:
+    def __init__(
+        self, rows: Sequence[int], *, seed: int, lanes: int = LANES, span: int = SPAN, block: int = BLOCK
+    ) -> None:
         self.rows: Numbers = np.asarray(rows, np.int64)
         self.samples = int(self.rows.sum())
         if self.samples == 0:
             raise DataError("The shards hold no samples, so they have no order.")
-        self.seed, self.lanes, self.block = seed, lanes, block
+        self.seed, self.lanes, self.span, self.block = seed, lanes, span, block
         self._starts: Numbers = np.cumsum(self.rows) - self.rows
         self._lines: dict[int, _Line] = {}
 
@@ -72,8 +76,9 @@ class Order:
         if position < 0:
             raise IndexError(f"position {position} is before the first one, 0")
         epoch, place = divmod(position, self.samples)
-        step, lane = divmod(place, self.lanes)
-        block, offset = divmod(step, self.block)
+        turn, place = divmod(place, self.lanes * self.span)
+        lane, step = divmod(place, self.span)
+        block, offset = divmod(turn * self.span + step, self.block)
         return Place(epoch, lane, block, offset)
 
     def shards_at(self, place: Place) -> list[int]:
@@ -90,10 +95,10 @@ class Order:
 
     def _extent(self, place: Place) -> tuple[int, int]:
         """Return the first row of the block of `place` in the line of its epoch, and how many rows the block has."""
-        size, rest = divmod(self.samples, self.lanes)
-        begin = place.lane * size + min(place.lane, rest) + place.block * self.block
-        end = (place.lane + 1) * size + min(place.lane + 1, rest)
-        return begin, min(self.block, end - begin)
+        turns, rest = divmod(self.samples, self.lanes * self.span)
+        start, end = (lane * turns * self.span + min(lane * self.span, rest) for lane in (place.lane, place.lane + 1))
+        first = start + place.block * self.block
+        return first, min(self.block, end - first)
 
     def _line(self, epoch: int) -> _Line:
         # Two are kept: a step may reach from one epoch into the next.
