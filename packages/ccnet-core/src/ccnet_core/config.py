@@ -264,7 +264,7 @@ class CCNetConfig:
         """Return this configuration for other classes.
 
         As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
-        colours left out those of :func:`default_palette`.
+        colours left out those of :func:`ccnet_core.config.default_palette`.
         """
         counted = num_classes is None or (is_whole(num_classes) and 0 < num_classes <= LARGEST_SIZE)
         require(counted, f"num_classes must be a whole number from 1 to {LARGEST_SIZE}, got {num_classes!r}")
@@ -290,7 +290,7 @@ class CCNetConfig:
         return dataclasses.replace(self, head=dataclasses.replace(self.head, recurrence=recurrence), published=None)
 
     def with_attention(self, attention: Literal["criss_cross", "non_local"]) -> "CCNetConfig":
-        """Return this configuration with another kind of attention; see :class:`HeadConfig`."""
+        """Return this configuration with another kind of attention; see :class:`ccnet_core.config.HeadConfig`."""
         if attention == self.head.attention:
             return self
         return dataclasses.replace(self, head=dataclasses.replace(self.head, attention=attention), published=None)
