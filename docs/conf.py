@@ -28,8 +28,9 @@ python_maximum_signature_line_length = 88
 add_module_names = False
 
 html_theme = "furo"
+html_favicon = "concepts/icon.svg"
 html_title = f"CCNet {release}"
 html_copy_source = False
 html_show_sphinx = False
 html_static_path: list[str] = []
-pygments_style, pygments_dark_style = "friendly", "monokai"
+pygments_style, pygments_dark_style = "friendly", "github-dark"

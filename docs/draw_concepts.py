@@ -82,7 +82,9 @@ def page(width: int, height: int, title: str, parts: Iterable[str]) -> str:
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
         f'<path d="M0 0 8 4 0 8z" fill="{INK}"/></marker></defs>'
     )
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" role="img">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" role="img">'
+    )
     paper = box((0, 0), (width, height), stroke="none")
     return "\n".join([head, f"<title>{title}</title>", arrow, paper, *parts, "</svg>", ""])
 
@@ -222,7 +224,7 @@ def draw_clip() -> str:
     for frame in range(frames):
         corner = (20 + frame * (width * CELL + 30), 40)
         inside = {(row, column) for at, row, column in seen if at == frame}
-        marks = {CLIP_HERE[1:]: ORANGE} if frame == CLIP_HERE[0] else {}
+        marks: dict[Position, str] = {CLIP_HERE[1:]: ORANGE} if frame == CLIP_HERE[0] else {}
         parts += grid(corner, (height, width), inside, marks)
         parts.append(text((corner[0] + width * CELL / 2, 26), f"frame {frame + 1}", weight="bold"))
     note = f"{frames} + {height} + {width} - 2 = {len(seen)} of {math.prod(CLIP)} positions"
@@ -230,7 +232,15 @@ def draw_clip() -> str:
     return page(492, 190, "What the orange pixel of a clip attends to in one step", parts)
 
 
+def draw_icon() -> str:
+    """A cross in a small grid, for the tab of the browser."""
+    size, here = (5, 5), (2, 2)
+    marks: dict[Position, str] = {here: ORANGE}
+    return page(5 * CELL, 5 * CELL, "CCNet", grid((0, 0), size, cross(here, size), marks))
+
+
 PICTURES = {
+    "icon": draw_icon,
     "steps": draw_steps,
     "softmax": draw_softmax,
     "network": draw_network,

@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-WIDTH = "100"
+WIDTH = "80"
 
 
 class CommandHelp(SphinxDirective):
@@ -29,7 +29,7 @@ class CommandHelp(SphinxDirective):
 
 
 def help_text(command: str) -> str:
-    """Return what `command --help` prints on a terminal of 100 columns; RuntimeError where it fails."""
+    """Return what `command --help` prints on a terminal of 80 columns; RuntimeError where it fails."""
     script, *words = command.split()
     (entry_point,) = entry_points(group="console_scripts", name=script)
     main = entry_point.load()

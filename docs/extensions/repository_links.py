@@ -1,8 +1,8 @@
 """Links of a file that a page includes, such as a README, keep their meaning in the page.
 
 In a README a link is relative to the README; in the page that includes it, it would be relative to the page. A link to
-a README that has a page leads to that page, as one to NOTES.md of benchmarks does, a link into docs/ to that page, and any other file is offered
-as it is.
+a README or to NOTES.md of benchmarks leads to the page that includes it, a link into docs/ to that page, and any other
+file is offered as it is.
 """
 
 import os
