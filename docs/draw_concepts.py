@@ -235,8 +235,7 @@ def draw_clip() -> str:
 def draw_icon() -> str:
     """A cross in a small grid, for the tab of the browser."""
     size, here = (5, 5), (2, 2)
-    marks: dict[Position, str] = {here: ORANGE}
-    return page(5 * CELL, 5 * CELL, "CCNet", grid((0, 0), size, cross(here, size), marks))
+    return page(5 * CELL, 5 * CELL, "CCNet", grid((0, 0), size, cross(here, size), {here: ORANGE}))
 
 
 PICTURES = {
