@@ -11,7 +11,8 @@ project = "CCNet"
 copyright = "the CCNet authors, MIT licence"
 release = version = version_of("ccnet-core")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "command_help", "repository_links"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions += ["command_help", "repository_links", "short_arrays"]
 exclude_patterns = ["tests", "extensions"]
 nitpicky = True
 # Names of other libraries: their inventories lie elsewhere, and a build asks nothing of the network.
