@@ -18,8 +18,13 @@ CORE = REPOSITORY / "packages" / "ccnet-core"
         ("benchmarks/NOTES.md", "/benchmarks/ccnet-core.md"),
         ("benchmarks/cost_cpu.csv", "/../packages/ccnet-core/benchmarks/cost_cpu.csv"),
         ("#measured", "#measured"),
+        ("no-such-file.md", "no-such-file.md"),
         ("https://arxiv.org/abs/1811.11721", "https://arxiv.org/abs/1811.11721"),
     ],
 )
 def test_link_keeps_its_meaning(written, meant):
     assert rewrite(f"see [this]({written}).", CORE) == f"see [this]({meant})."
+
+
+def test_code_that_looks_like_a_link_stays():
+    assert rewrite("AUGMENTATIONS[kind](arguments)", CORE) == "AUGMENTATIONS[kind](arguments)"
