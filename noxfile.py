@@ -232,11 +232,11 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The report in the machine's own Chromium, without a network; an error where there is no `chromium`."""
+    """The report and the page in the machine's own Chromium, without a network; an error where there is none."""
     if shutil.which("chromium") is None:
         session.error("there is no `chromium` on PATH (Debian: apt-get install chromium), so nothing was tested")
-    install(session, *sources(["core", "train"]), *PYTEST, "playwright")
-    pytest(session, "browser", "packages/ccnet-train/tests")
+    install(session, *sources(["core", "train"]), "./packages/ccnet-core[demo]", *PYTEST, "playwright")
+    pytest(session, "browser", "packages/ccnet-core/tests", "packages/ccnet-train/tests")
 
 
 @nox.session

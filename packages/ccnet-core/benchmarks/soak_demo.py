@@ -31,6 +31,9 @@ import ccnet_core as ccnet
 
 PICTURES_OF_A_VISIT = 4
 
+EDGES = (100, 600)
+"""Of the pictures, in pixels. Every tenth click or so is outside."""
+
 
 class Visit:
     """An open page: the requests that its scripts send."""
@@ -60,7 +63,7 @@ class Visit:
 
 def picture(generator: np.random.Generator, kind: str) -> bytes:
     """Return a file of coarse noise, of a random size and format."""
-    height, width = generator.integers(16, 600, 2)
+    height, width = generator.integers(*EDGES, 2)
     coarse = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((int(width), int(height)), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
@@ -85,7 +88,7 @@ def visit(client: httpx.Client, generator: np.random.Generator, done: Counter[st
             shown = guest.ask("segment", [file, way])["output"]["data"][0]
             done["refused" if "error" in shown else "segmented"] += 1
             for _ in range(generator.integers(3)):
-                point = {axis: int(generator.integers(600)) for axis in "xy"}
+                point = {axis: int(generator.integers(EDGES[generator.random() < 0.1])) for axis in "xy"}
                 done["clicked" if guest.ask("attend", [file], point)["success"] else "click refused"] += 1
 
 

@@ -1,6 +1,7 @@
 """`ccnet demo`: the page."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,32 +36,42 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--max-pixels", type=count, default=4_000_000, metavar="N", help="of a picture (default: 4000000)"
     )
-    command.add_argument("--max-upload", type=count, default=20, metavar="MB", help="megabytes of a file (default: 20)")
+    command.add_argument(
+        "--max-upload", type=count, default=20, metavar="MIB", help="mebibytes of a file (default: 20)"
+    )
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Serve the page until it is stopped."""
     from ccnet_core.demo.answers import Answers
+    from ccnet_core.demo.memory import keep_little
     from ccnet_core.demo.server import serve
 
-    named = find_pictures([str(options.samples)], out=Path("/")) if options.samples else []
-    samples = [Path(sample.source).resolve() for sample in named if not sample.is_video][:MOST_SAMPLES]
+    keep_little()
+    pictures = samples(options.samples)
     model = load_model(options)
     answers = Answers(model=model, segmenter=optimized(model, options), largest=options.max_pixels)
     serve(
         answers,
         host=options.host,
         port=options.port,
-        largest_file=options.max_upload * 1_000_000,
-        samples=samples,
-        about=_about(options.model, model),
+        largest_file=options.max_upload * 2**20,
+        samples=pictures,
+        about=about(options.model, model),
     )
 
 
-def _about(name: str, model: CCNet) -> str:
-    """Return what the page says of its network, as Markdown."""
-    head, kind = model.config.head, "non-local block" if model.config.head.attention == "non_local" else "criss-cross"
+def samples(folder: Path | None) -> list[Path]:
+    """Return the first pictures of a folder. Raises PictureError if it holds none."""
+    named = find_pictures([str(folder)], out=Path(os.devnull)) if folder else []
+    return [Path(sample.source).resolve() for sample in named if not sample.is_video][:MOST_SAMPLES]
+
+
+def about(name: str, model: CCNet) -> str:
+    """Return what the page says of its network, as Markdown; a weights folder is called by its last two names."""
+    head = model.config.head
+    kind = {"criss_cross": "criss-cross attention", "non_local": "non-local block"}[head.attention]
     attention = f"{kind}, R = {head.recurrence}" if head.recurrence else "no attention"
     shown = one_line("/".join(Path(name).parts[-2:])).replace("`", "'")
     return f"`{shown}`: {model.config.num_classes} classes, {attention}, on {model.device}"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from ccnet_core.demo.answers import Answers
+from ccnet_core.demo.memory import give_back
 from ccnet_core.demo.upload import read_upload
 from ccnet_core.errors import CCNetError
 from ccnet_core.render import Array
@@ -56,11 +57,15 @@ def _attention(steps: int) -> list[gr.Image]:
     """Return where what a pixel looks at is drawn, after each step."""
     if not steps:
         gr.Markdown("This network has no criss-cross attention, so there is nothing to click for.")
+    seen = []
     with gr.Row():
-        return [
-            gr.Image(label=name, format="png", interactive=False, buttons=["download", "fullscreen"], min_width=240)
-            for name in STEPS[:steps]
-        ]
+        for name in STEPS[:steps]:
+            with gr.Column(min_width=240):
+                gr.Markdown(name)
+                seen.append(
+                    gr.Image(show_label=False, format="png", interactive=False, buttons=["download", "fullscreen"])
+                )
+    return seen
 
 
 def _add_samples(file: gr.File, samples: Sequence[Path], largest: int) -> None:
@@ -83,7 +88,8 @@ def _connect(answers: Answers, file: gr.File, way: gr.Radio, view: gr.HTML, seen
     def attend(path: str | None, event: gr.EventData) -> list[Array]:
         if path is None:
             raise gr.Error("There is no picture any more. Drop it again.", print_exception=False)
-        maps = _or_error(lambda: answers.attend(path, (event.x, event.y)))
+        point = (getattr(event, "x", None), getattr(event, "y", None))
+        maps = _or_error(lambda: answers.attend(path, point))
         if isinstance(maps, dict):
             raise gr.Error(maps["error"], print_exception=False)
         return maps
@@ -107,3 +113,5 @@ def _or_error(answer: Callable[[], T]) -> T | dict[str, str]:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         return {"error": "Not enough memory for this picture. Make it smaller, or choose windows."}
+    finally:
+        give_back()

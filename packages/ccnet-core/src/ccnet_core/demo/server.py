@@ -2,10 +2,12 @@
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ccnet_core.demo.answers import Answers
 from ccnet_core.errors import CCNetError
@@ -34,6 +36,7 @@ def serve(
         import gradio as gr
 
         page = build(answers, samples, about)
+        _stay_here(host)
         stop = threading.Event()
         before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -72,6 +75,23 @@ def _prepare(folder: str) -> None:
     # It asks itself whether it has started, and must not ask a proxy for that.
     there = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy", ""), *LOOPBACK[:2]]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, there))
+
+
+def _stay_here(host: str) -> None:
+    """Let this process talk to no other machine: of a file named by a web address, Gradio would fetch it."""
+    here = {*LOOPBACK, host}
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "socket.getaddrinfo":
+            asked = arguments[0]
+        elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+            asked = arguments[1][0]
+        else:
+            return
+        if asked is not None and (asked.decode() if isinstance(asked, bytes) else asked) not in here:
+            raise PermissionError(f"{asked}: the page asks no other machine")
+
+    sys.addaudithook(refuse)
 
 
 def _announce(host: str, url: str | None) -> None:

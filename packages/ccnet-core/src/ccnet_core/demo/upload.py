@@ -9,7 +9,7 @@ from torch import Tensor
 from ccnet_core.errors import PictureError
 from ccnet_core.preprocess import read_picture, refusing, to_tensor
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """What Pillow reads by itself; of its other formats some run programs, such as Ghostscript."""
 
 
