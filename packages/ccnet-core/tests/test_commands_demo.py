@@ -1,3 +1,4 @@
+import socket
 import sys
 
 import pytest
@@ -36,6 +37,23 @@ def test_mistakes_are_one_line(run, weights, arguments, says):
     done = run("demo", "--model", weights, *arguments)
     assert done.returncode == 2
     assert done.stderr.strip().endswith(says)
+
+
+def test_a_port_that_is_taken_is_one_line(run, weights):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("demo", "--model", weights, "--port", port)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: The page cannot be served on 127.0.0.1, port {port} ([Errno ")
+    assert done.stderr.endswith("Give another --host or --port.\n")
+
+
+@pytest.mark.parametrize("address", [["--host", "192.0.2.1"], ["--host", "no.such.host.invalid"], ["--port", "70000"]])
+def test_an_address_that_is_none_of_ours_is_one_line(run, weights, address):
+    done = run("demo", "--model", weights, *address)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: The page cannot be served on ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Visit:
 
     def __init__(self, browser, url, **options):
         self.page = browser.new_page(**options)
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.requests, self.complaints = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda told: self.complaints.append(told.text) if told.type == "error" else None)
@@ -228,7 +228,7 @@ def test_a_file_that_is_too_large_is_an_error_in_the_page(chromium, served, tmp_
     (tmp_path / "large.png").write_bytes(bytes(2**21 + 1))
     visit.drop(tmp_path / "large.png")
     told = visit.page.wait_for_selector(".toast-body.error").inner_text()
-    assert told.endswith('exceed the maximum allowed size of 2 Mb: "large.png"')
+    assert told.endswith('exceed the maximum allowed size of 2.0 Mb: "large.png"')
 
 
 def test_the_server_refuses_what_the_page_would_not_send(served):
@@ -245,20 +245,6 @@ def test_a_request_cannot_name_what_was_not_uploaded(served, path):
     with urllib.request.urlopen(f"{served.url}gradio_api/queue/data?session_hash=thief") as lines:
         told = next(line for line in lines if b"process_completed" in line)
     assert json.loads(told[5:])["success"] is False
-
-
-def test_a_full_queue_says_so_in_the_page(chromium, served, tmp_path):
-    buffer = io.BytesIO()
-    Image.new("RGB", (700, 700)).save(buffer, format="PNG")
-    path = upload(served.url, buffer.getvalue())
-    visit = Visit(chromium, served.url, viewport=DESKTOP)
-    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
-    with contextlib.suppress(urllib.error.HTTPError):  # 503, when the queue is full
-        for index in range(40):
-            join_queue(served.url, path, f"other{index}")
-    visit.drop(tmp_path / "a.png")
-    told = visit.page.wait_for_selector(".toast-body.error")
-    assert "Queue is full" in told.inner_text()
 
 
 def upload(url, content):
@@ -310,3 +296,27 @@ def test_a_network_without_attention_says_so(chromium, serve, file):
         assert "click" not in visit.says()
         assert visit.page.locator(".image-frame").count() == 0
         assert visit.complaints == []
+
+
+def test_a_network_with_one_step_shows_one_map(chromium, serve, file):
+    with serve(ccnet.CCNet.from_config("ccnet_tiny", recurrence=1)) as served:
+        visit = Visit(chromium, served.url)
+        visit.segment(file)
+        visit.page.mouse.click(*visit.place(33, 18))
+        visit.page.wait_for_function("document.querySelectorAll('.image-frame img').length == 1")
+        assert visit.complaints == []
+
+
+# The last one: what waits then would keep the others waiting.
+def test_a_full_queue_says_so_in_the_page(chromium, served, tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (700, 700)).save(buffer, format="PNG")
+    path = upload(served.url, buffer.getvalue())
+    visit = Visit(chromium, served.url, viewport=DESKTOP)
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    with contextlib.suppress(urllib.error.HTTPError):  # 503, when the queue is full
+        for index in range(40):
+            join_queue(served.url, path, f"other{index}")
+    visit.drop(tmp_path / "a.png")
+    told = visit.page.wait_for_selector(".toast-body.error")
+    assert "This application is currently busy. Please try again." in told.inner_text()

@@ -1,5 +1,4 @@
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -29,19 +28,7 @@ def test_it_asks_itself_only_and_no_proxy(serve, make_varied):
         assert set(served.log.read_text().split()) == {"127.0.0.1"}
 
 
-def test_a_port_that_is_taken_is_one_line(make_varied, tmp_path):
-    make_varied().save_pretrained(tmp_path / "weights")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "ccnet_core", "demo", "--model", tmp_path / "weights", "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: The page cannot be served on 127.0.0.1, port {port} (")
-    assert done.stderr.count("\n") == 1
-
-
 STAYS = """
-import socket
 from ccnet_core.demo.server import _stay_here
 
 _stay_here("127.0.0.1")

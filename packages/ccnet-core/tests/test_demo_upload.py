@@ -51,6 +51,12 @@ def test_one_pixel_more_than_allowed_is_refused(photo):
     assert str(refused.value) == "photo.png: 51x37 is more than 1886 pixels. Make it smaller."
 
 
+def test_a_file_that_was_deleted_meanwhile_is_asked_for_again(tmp_path):
+    with pytest.raises(ccnet.PictureError) as refused:
+        read(tmp_path / "a.png")
+    assert str(refused.value) == "a.png: no longer here. Drop it again."
+
+
 def bomb(path, width, height):
     """Write a small PNG whose header promises many pixels."""
 

@@ -10,7 +10,6 @@ from ccnet_core.demo.answers import Answers
 from ccnet_core.demo.memory import give_back
 from ccnet_core.demo.upload import read_upload
 from ccnet_core.errors import CCNetError
-from ccnet_core.render import Array
 
 WAITING = 16
 """Requests that may wait for the network; it answers one at a time."""
@@ -81,18 +80,18 @@ def _add_samples(file: gr.File, samples: Sequence[Path], largest: int) -> None:
 
 
 def _connect(answers: Answers, file: gr.File, way: gr.Radio, view: gr.HTML, seen: list[gr.Image]) -> None:
-    def segment(path: str | None, words: str) -> list[Any]:
+    def segment(path: str | None, words: str) -> Any:
         drawn = None if path is None else _or_error(lambda: answers.segment(path, words))
-        return [drawn, *[None] * len(seen)]
+        return _outputs([drawn, *[None] * len(seen)])
 
-    def attend(path: str | None, event: gr.EventData) -> list[Array]:
+    def attend(path: str | None, event: gr.EventData) -> Any:
         if path is None:
             raise gr.Error("There is no picture any more. Drop it again.", print_exception=False)
-        point = (getattr(event, "x", None), getattr(event, "y", None))
+        point: Any = (getattr(event, "x", None), getattr(event, "y", None))
         maps = _or_error(lambda: answers.attend(path, point))
         if isinstance(maps, dict):
             raise gr.Error(maps["error"], print_exception=False)
-        return maps
+        return _outputs(maps)
 
     # One at a time for both together: a second network pass would only slow down the first.
     network: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
@@ -101,14 +100,17 @@ def _connect(answers: Answers, file: gr.File, way: gr.Radio, view: gr.HTML, seen
         view.select(attend, [file], [*seen], trigger_mode="always_last", **network)
 
 
+def _outputs(values: list[Any]) -> Any:
+    """Return what Gradio takes for these outputs: of a single one the value itself, not a list of it."""
+    return values[0] if len(values) == 1 else values
+
+
 def _or_error(answer: Callable[[], T]) -> T | dict[str, str]:
     """Return the answer, or what view.js shows instead of a picture that cannot be answered."""
     try:
         return answer()
     except CCNetError as error:
         return {"error": str(error)}
-    except FileNotFoundError:
-        return {"error": "The picture is no longer here. Drop it again."}
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise

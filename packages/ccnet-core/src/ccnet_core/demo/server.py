@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -25,6 +26,7 @@ def serve(
 
     Raises CCNetError without Gradio and where `host` and `port` cannot be listened to.
     """
+    _require_address(host, port)
     with tempfile.TemporaryDirectory(prefix="ccnet-demo-") as folder:
         _prepare(folder)
         try:
@@ -59,13 +61,23 @@ def serve(
             )
             _announce(host, page.local_url)
             stop.wait()
-        except OSError as error:
-            raise CCNetError(f"The page cannot be served on {host}, port {port or 'any'} ({error}).") from None
         finally:
             page.close(verbose=False)
             for number, handler in before.items():
                 signal.signal(number, handler)
     print("stopped.")
+
+
+def _require_address(host: str, port: int | None) -> None:
+    """Fail here, in a sentence: Gradio would try a hundred ports for five seconds each."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((address[0], port or 0))
+    except (OSError, OverflowError) as error:
+        where = host if port is None else f"{host}, port {port}"
+        raise CCNetError(f"The page cannot be served on {where} ({error}). Give another --host or --port.") from None
 
 
 def _prepare(folder: str) -> None:

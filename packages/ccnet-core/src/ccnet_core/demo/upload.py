@@ -19,6 +19,8 @@ def read_upload(path: str | Path, largest: int) -> Tensor:
     Raises PictureError, which calls the file by its name without folders.
     """
     path = Path(path)
+    if not path.is_file():
+        raise PictureError(f"{path.name}: no longer here. Drop it again.")
     try:
         with refusing(path), warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
