@@ -235,12 +235,12 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Report and documentation in the machine's own Chromium, offline; an error where there is no `chromium`."""
+    """Report, demo page and documentation in the machine's own Chromium, offline; an error where there is none."""
     if shutil.which("chromium") is None:
         session.error("there is no `chromium` on PATH (Debian: apt-get install chromium), so nothing was tested")
-    install(session, *sources(NAMES), *PYTEST, *DOCS, "playwright")
+    install(session, *sources(NAMES), "./packages/ccnet-core[demo]", *PYTEST, *DOCS, "playwright")
     build_site(session)
-    pytest(session, "browser", "packages/ccnet-train/tests", "docs/tests")
+    pytest(session, "browser", "packages/ccnet-core/tests", "packages/ccnet-train/tests", "docs/tests")
 
 
 @nox.session
