@@ -58,7 +58,7 @@ class RemoteShards:
         """Return None: the files at a URL cannot be listed."""
 
     def unopened(self, shard: Shard, columns: Columns) -> str | None:
-        """Return in one sentence why `shard` cannot be fetched and opened, or that its copy is damaged; None if whole."""
+        """Return in one sentence why `shard` cannot be had or opened, or that its copy is damaged; None if whole."""
         url = self.url(shard.file)
         try:
             with self.cache.opened(url, shard) as file, self.opened(shard, columns):
