@@ -25,7 +25,10 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class PixelStatistics:
-    """What is subtracted from, and divides, a pixel (0-255), per channel in `channel_order`."""
+    """How bytes are normalised: (pixel - `mean`) / `std`, all from 0 to 255, per channel in `channel_order`.
+
+    The defaults are ImageNet's. Raises ConfigError for numbers that are not finite and for a `std` of 0 or below.
+    """
 
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
@@ -219,7 +222,13 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class CCNetConfig:
-    """A whole model. `classes` and `palette` (red, green, blue, 0-255) have one entry per class."""
+    """A whole model: what `config.json` of a weights folder holds.
+
+    `classes` and `palette` (red, green, blue, 0-255) have one entry per class. `backbone`, `head` and `auxiliary`, None
+    for no auxiliary head, say how the network is built; `pixels` how bytes are normalised; `align_corners` how logits
+    are upsampled; `inference` how a picture is cut and scaled. `published` is what was published of it.
+    Raises ConfigError for values that do not fit together.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -264,7 +273,7 @@ class CCNetConfig:
         """Return this configuration for other classes.
 
         As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
-        colours left out those of :func:`default_palette`.
+        colours left out those of :func:`ccnet_core.config.default_palette`.
         """
         counted = num_classes is None or (is_whole(num_classes) and 0 < num_classes <= LARGEST_SIZE)
         require(counted, f"num_classes must be a whole number from 1 to {LARGEST_SIZE}, got {num_classes!r}")
@@ -290,7 +299,7 @@ class CCNetConfig:
         return dataclasses.replace(self, head=dataclasses.replace(self.head, recurrence=recurrence), published=None)
 
     def with_attention(self, attention: Literal["criss_cross", "non_local"]) -> "CCNetConfig":
-        """Return this configuration with another kind of attention; see :class:`HeadConfig`."""
+        """Return this configuration with another kind of attention; see :class:`ccnet_core.config.HeadConfig`."""
         if attention == self.head.attention:
             return self
         return dataclasses.replace(self, head=dataclasses.replace(self.head, attention=attention), published=None)

@@ -90,7 +90,7 @@ class CCNet(Pretrained):
         return cast(Tensor, self.auxiliary_head(features[self.config.auxiliary.stage]))
 
     def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
+        """Bilinear `(B, K, h, w) -> (B, K, *size)`, with the model's `align_corners`."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.config.align_corners)
 
     def use_attention(self, backend: str | None) -> None:

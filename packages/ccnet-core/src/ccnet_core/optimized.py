@@ -87,7 +87,7 @@ class OptimizedCCNet(nn.Module):
         return cast(AbstractContextManager[None], torch._dynamo.config.patch(recompile_limit=MOST_SIZES))
 
     def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
+        """Bilinear `(B, K, h, w) -> (B, K, *size)`, with the model's `align_corners`."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.config.align_corners)
 
     def use_attention(self, backend: str | None) -> None:

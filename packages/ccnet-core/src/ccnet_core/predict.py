@@ -40,7 +40,7 @@ class Prediction:
 
 
 class PlanOptions(TypedDict, total=False):
-    """How to predict, as the keywords of :func:`predict` say it."""
+    """How to predict, as the keywords of :func:`ccnet_core.predict` say it."""
 
     plan: InferencePlan | None
     mode: Literal["whole", "slide"] | None

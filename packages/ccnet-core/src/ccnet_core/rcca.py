@@ -51,7 +51,10 @@ class CrissCrossAttention(nn.Module):
         return attend(query, key, value, scale=self.gamma, residual=x)
 
     def weights(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return column (B, H, W, H) and row (B, H, W, W) weights; see :func:`attention_weights`."""
+        """Return column (B, H, W, H) and row (B, H, W, W) weights.
+
+        See :func:`ccnet_core.attention.formula.attention_weights`.
+        """
         self._require_shape(x)
         return attention_weights(self.query_conv(x), self.key_conv(x))
 

@@ -35,7 +35,7 @@ class MappedLabels:
     """Reads label maps whose values `classes` maps to classes, or to 255 where ignored; others are refused."""
 
     classes: Mapping[int, int]
-    _table: np.ndarray = field(init=False, repr=False, compare=False)
+    _table: NDArray[np.uint16] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         table = np.full(256, _UNKNOWN, np.uint16)
@@ -45,13 +45,14 @@ class MappedLabels:
     def __call__(self, content: bytes, where: str) -> Pixels:
         """Decode `content` to uint8 (H, W). Raises DataError, beginning with `where`."""
         raw = read_indices(content, where)
-        unknown = [value for value in _values(raw) if self._table[value] == _UNKNOWN]
-        if unknown:
+        label = self._table.take(raw)
+        if label.max() == _UNKNOWN:
+            unknown = [value for value in _values(raw) if self._table[value] == _UNKNOWN]
             raise OutsideClassesError(
                 f"{where}: label values {enumerate_some(unknown)} do not occur in this dataset; "
                 "fetch the published labels again, and leave them unconverted."
             )
-        return self._table.astype(np.uint8)[raw]
+        return label.astype(np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,8 @@
+from io import BytesIO
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from ccnet_data.errors import DataError, OutsideClassesError, SizeMismatchError
 from ccnet_data.shards.columns import LARGEST_VALUE, Columns
@@ -44,6 +47,16 @@ def test_jpeg_keeps_the_colours_of_thin_lines():
     form = columns("jpeg", 90)
     back = form.sample(form.row({"image": image, "label": image[0] * 0, "id": "lines"}), "here")
     assert np.abs(back["image"].astype(int) - image).max() <= 12
+
+
+@pytest.mark.parametrize("encoding", [("png", None), ("jpeg", 90)])
+def test_a_label_is_a_palette_picture_in_the_grey_of_its_values(encoding):
+    label = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    row = columns(*encoding).row({"image": np.zeros((3, 16, 16), np.uint8), "label": label, "id": "a"})
+    stored = Image.open(BytesIO(row["label"]["bytes"]))
+    assert (stored.format, stored.mode) == ("PNG", "P")
+    np.testing.assert_array_equal(stored, label)
+    np.testing.assert_array_equal(stored.convert("L"), label)
 
 
 def test_a_sample_made_for_training_is_refused():

@@ -97,7 +97,10 @@ def stride(config: CCNetConfig) -> int:
 
 
 def metadata(config: CCNetConfig) -> dict[str, str]:
-    """Return what a user of a file must know about the network; lists are JSON."""
+    """Return what a user of a file must know about the network.
+
+    `model`, `classes` and `palette` (both as JSON), `align_corners` and `stride`, all as text.
+    """
     return {
         "model": config.name,
         "classes": json.dumps(config.classes),

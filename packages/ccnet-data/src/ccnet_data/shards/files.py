@@ -100,6 +100,7 @@ class ShardFile:
         if table is not None and latest == group:
             return table
         names = [name for name in self.columns.schema().names if not (self.columns.is_raw and name in _PIXELS)]
+        # Arrow promises nothing of a reader that threads share.
         with self._lock:
             table = self._parquet.read_row_group(group, names, use_threads=False)
         self._latest = group, table

@@ -58,7 +58,7 @@ def _write(samples: Iterable[Sample], columns: Columns, sink: "_Hashing") -> int
     form = {"compression": "NONE", "use_dictionary": False, "write_statistics": False, "data_page_size": 2**31 - 1}
     with pq.ParquetWriter(sink, schema, write_batch_size=GROUP_ROWS, **form) as writer:
         for group in _groups(columns.row(sample) for sample in samples):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=GROUP_ROWS)
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
             count += len(group)
     return count
 
