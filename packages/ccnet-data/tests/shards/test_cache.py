@@ -138,13 +138,23 @@ def test_a_shard_removed_between_opening_and_locking_is_fetched_anew(cache, web,
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, web):
     (tmp_path / "file").write_bytes(b"")
     cache = Cache(folder=tmp_path / "file" / "cache")
-    with pytest.raises(FetchError, match=r"file.*cannot be written \(Not a directory\); choose another cache"):
+    with pytest.raises(FetchError, match=r"file.*cannot be used \(Not a directory\); choose another cache"):
         read(cache, web.address, 0)
 
 
 def test_shards_come_from_any_filesystem(cache):
     fsspec.filesystem("memory").pipe(f"/cache/{SHARDS[0].file}", CONTENTS[0])
     assert read(cache, "memory://cache", 0) == CONTENTS[0]
+
+
+def test_files_of_others_in_the_folder_stay_and_do_not_count(cache, web):
+    cache.folder.mkdir()
+    for name in ("Makefile", "a.partial", "0" * 63):
+        (cache.folder / name).write_bytes(bytes(BYTES))
+    for number in range(4):
+        read(cache, web.address, number)
+    assert kept(cache) == {1, 2, 3}
+    assert sum((cache.folder / name).stat().st_size for name in ("Makefile", "a.partial", "0" * 63)) == 3 * BYTES
 
 
 def test_the_folder_is_the_users_unless_one_is_given(monkeypatch, tmp_path):

@@ -128,6 +128,19 @@ def test_verifying_fetches_every_shard_and_leaves_the_damaged_ones_out(web, tmp_
     assert "damaged, its SHA-256 is" in faults[0]
 
 
+def test_verifying_finds_a_copy_that_has_changed(web, tmp_path, remote):
+    dataset = remote()
+    dataset[0]
+    shard = dataset.shards[0]
+    place = tmp_path / "cache" / shard.sha256
+    content = bytearray(place.read_bytes())
+    content[100] ^= 1
+    place.write_bytes(content)
+    readable, faults = source_named("shards")(root=web.address, cache=tmp_path / "cache").partial("train")
+    assert len(readable) == 43
+    assert faults == (f"{web.address}/{shard.file}: its copy is damaged; remove {place}.",)
+
+
 def stream(root, cache, size, *, processes, workers, start, count):
     """Read `count` samples in every worker of every process; return [position, id] of all; see stream_shards.py."""
     script = Path(__file__).with_name("stream_shards.py")

@@ -6,6 +6,7 @@ may go, the least recently used first. A shard being fetched counts with its who
 """
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ SIZE = 32 * 10**9
 """The bound in bytes if none is given."""
 
 PARTIAL = ".partial"
+_OURS = re.compile(rf"[0-9a-f]{{64}}({re.escape(PARTIAL)})?")
 
 _POLL = 0.05
 """Seconds between two looks whether there is room."""
@@ -53,7 +55,12 @@ class Cache:
         If another process fetches it, this one waits. Raises FetchError for a shard larger than the cache, for one that
         cannot be fetched, and where no room has come free within `retry.seconds`.
         """
-        with _unlocking(self._kept(shard) or self._fetched(url, shard)) as file:
+        try:
+            held = self._kept(shard) or self._fetched(url, shard)
+        except OSError as error:
+            place = error.filename or self.folder
+            raise FetchError(f"{place}: cannot be used ({error.strerror}); choose another cache.") from error
+        with _unlocking(held) as file:
             yield file
 
     def bring(self, url: str, shard: Shard) -> None:
@@ -81,16 +88,12 @@ class Cache:
             raise FetchError(
                 f"{url}: holds {shard.bytes} bytes, and the cache may hold {self.size}; give a larger cache_size."
             )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._exclusive(shard.sha256):
-                # Where room is short, what was fetched may be removed before it is opened.
-                while (file := self._kept(shard)) is None:
-                    self._fetch(url, shard)
-                return file
-        except OSError as error:
-            place = error.filename or self.folder
-            raise FetchError(f"{place}: cannot be written ({error.strerror}); choose another cache.") from error
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._exclusive(shard.sha256):
+            # Where room is short, what was fetched may be removed before it is opened.
+            while (file := self._kept(shard)) is None:
+                self._fetch(url, shard)
+            return file
 
     def _fetch(self, url: str, shard: Shard) -> None:
         place = self.folder / shard.sha256
@@ -136,7 +139,7 @@ class Cache:
 
     def _make_room(self, needed: int) -> bool:
         """Remove what is not in use until `needed` bytes more may be held; return whether they may."""
-        files = [(file, file.stat()) for file in self.folder.iterdir() if file.suffix in ("", PARTIAL)]
+        files = [(file, file.stat()) for file in self.folder.iterdir() if _OURS.fullmatch(file.name)]
         free = self.size - sum(facts.st_size for _, facts in files)
         for file, facts in sorted(files, key=lambda entry: (entry[0].suffix != PARTIAL, entry[1].st_mtime_ns)):
             if free >= needed:

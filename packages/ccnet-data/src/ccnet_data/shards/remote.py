@@ -12,6 +12,7 @@ from .cache import Cache
 from .columns import Columns
 from .fetch import fetch_text
 from .files import ShardFile, ShardIndex
+from .folder import digest
 from .manifest import MANIFEST_FILE, Manifest, Shard, read_manifest
 from .order import Order
 from .stream import ReadAhead
@@ -56,16 +57,18 @@ class RemoteShards:
     def surplus(self, _manifest: Manifest) -> None:
         """Return None: the files at a URL cannot be listed."""
 
-    def altered(self, _shard: Shard) -> None:
-        """Return None: what is fetched is hashed."""
-
     def unopened(self, shard: Shard, columns: Columns) -> str | None:
-        """Return in one sentence why `shard` cannot be fetched and opened, None if it can."""
+        """Return in one sentence why `shard` cannot be had or opened, or that its copy is damaged; None if whole."""
+        url = self.url(shard.file)
         try:
-            with self.opened(shard, columns):
-                return None
+            with self.cache.opened(url, shard) as file, self.opened(shard, columns):
+                found = digest(Path(file.name))
         except DataError as error:
             return str(error)
+        return None if found == shard.sha256 else f"{url}: its copy is damaged; remove {file.name}."
+
+    def altered(self, _shard: Shard) -> None:
+        """Return None: `unopened` looks at all bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
