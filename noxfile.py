@@ -265,7 +265,7 @@ def build_site(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
-    install(session, *sources(NAMES), *test_tools(NAMES))
+    install(session, *sources(NAMES), *test_tools(NAMES), "sybil")
     rooms = [f"packages/ccnet-{name}/tests" for name in ("core", "data", "train")]
     pytest(session, "slow and not gpu", "integration", "docs/tests/test_export.py", *rooms)
 
