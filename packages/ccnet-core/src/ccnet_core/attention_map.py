@@ -40,7 +40,7 @@ def attention_map(
     if not (0 <= x < width and 0 <= y < height):
         raise PictureError(f"The point {x},{y} is outside the picture of {width}x{height} pixels (x,y from 0).")
     with evaluating(model):
-        features = model.backbone(model.normalise(picture[None].to(model.device)).to(model.dtype))[-1]
+        features = model.features(picture[None].to(model.device))[-1]
         weights = attention.weights(model.head.reduce(features))
         h, w = weights[0][0].shape[1:3]
         share = torch.zeros(h, w, device=model.device)

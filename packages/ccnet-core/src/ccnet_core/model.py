@@ -63,8 +63,18 @@ class CCNet(Pretrained):
         `auxiliary=False` leaves out what only a training loss needs: auxiliary logits and consistency features. Raises
         PictureError for another shape, and for one without pixels.
         """
+        return self.segment(self.features(image), auxiliary=auxiliary)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return the feature map of each stage of the backbone, (B, C_i, h_i, w_i), for `image` as `forward` takes it.
+
+        Raises PictureError for another shape, and for one without pixels.
+        """
         require_pictures(image)
-        features = self.backbone(self.normalise(image).to(self.dtype))
+        return cast(list[Tensor], self.backbone(self.normalise(image).to(self.dtype)))
+
+    def segment(self, features: Sequence[Tensor], *, auxiliary: bool = True) -> CCNetOutput:
+        """Return what the heads make of the feature maps; see :meth:`forward`."""
         auxiliary_logits = None
         if auxiliary and self.auxiliary_head is not None and self.config.auxiliary is not None:
             auxiliary_logits = self.auxiliary_head(features[self.config.auxiliary.stage])

@@ -15,14 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ccnet_core.attention.select import require_known
-from ccnet_core.checks import require
 from ccnet_core.errors import OptimizedError
 from ccnet_core.folded_network import folded_network
 from ccnet_core.model import CCNet, CCNetOutput
 from ccnet_core.predict import evaluating
 from ccnet_core.preprocess import Picture, require_pictures, to_tensor
 from ccnet_core.rcca import CrissCrossAttention
-from ccnet_core.tensors import FLOATING
+from ccnet_core.tensors import require_floating
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 """The largest difference of a logit from the network's, over its largest logit, that is put down to rounding."""
@@ -120,7 +119,7 @@ def _cannot(what: str) -> OptimizedError:
 def optimize(model: CCNet, *, dtype: torch.dtype | None, compile: bool, picture: Picture | None) -> OptimizedCCNet:
     """Return the twin of `model`, checked; see :meth:`ccnet_core.CCNet.optimized`."""
     dtype = model.dtype if dtype is None else dtype
-    require(dtype in FLOATING, f"dtype must be one of {', '.join(map(str, FLOATING))}, got {dtype!r}")
+    require_floating(dtype)
     pixels = _random_picture() if picture is None else to_tensor(picture)
     twin = OptimizedCCNet(model, dtype=dtype, compile=compile)
     try:

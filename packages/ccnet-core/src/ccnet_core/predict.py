@@ -110,7 +110,7 @@ def make_plan(
 def predict_batch(model: Segmenter, pictures: Tensor, plan: InferencePlan, *, scores: bool = False) -> list[Prediction]:
     """Segment uint8 `pictures` (B, 3, H, W) of one size at once, as :func:`predict` does one."""
     with evaluating(model):
-        labels, kept = _walk(_views(model, pictures.to(model.device), plan), keep_scores=scores)
+        labels, kept = walk(_views(model, pictures.to(model.device), plan), keep_scores=scores)
     return [
         Prediction(labels=labels[index].numpy(), scores=None if kept is None else kept[index].numpy())
         for index in range(len(pictures))
@@ -181,7 +181,7 @@ def fit(model: Segmenter, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
     return scores if scores.shape[1:3] == size else Resized(scores, size, model.config.align_corners)
 
 
-def _walk(views: Sequence[ScoreMap], *, keep_scores: bool) -> tuple[Tensor, Tensor | None]:
+def walk(views: Sequence[ScoreMap], *, keep_scores: bool) -> tuple[Tensor, Tensor | None]:
     """Return labels (B, H, W) and, if kept, scores (B, K, H, W), computed from top to bottom in strips of rows."""
     batch, height, width, classes = views[0].shape
     labels = torch.empty(batch, height, width, dtype=torch.uint8 if classes <= 256 else torch.int32, device="cpu")
