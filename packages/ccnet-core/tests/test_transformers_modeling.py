@@ -202,7 +202,7 @@ def test_class_by_itself_loads_and_says_that_nothing_was_missing(tiny, weights):
 def test_gradient_checkpointing_is_that_of_ccnet(tiny, pixels, labels):
     model = CCNetForSemanticSegmentation.from_network(tiny).train()
     gradients = []
-    for switch in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
+    for switch in (model.activation_checkpointing_disable, model.activation_checkpointing_enable):
         switch()
         assert model.head.checkpointing == (len(gradients) == 1)
         torch.manual_seed(1)
@@ -210,3 +210,5 @@ def test_gradient_checkpointing_is_that_of_ccnet(tiny, pixels, labels):
         model(pixels, labels=labels).loss.backward()
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
     assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
+    with pytest.raises(ccnet.ConfigError, match="keeps the input of each block"):
+        model.activation_checkpointing_enable(offload=True)

@@ -4,9 +4,9 @@ Shape letters: B batch, K classes, H and W size of the picture, h and w size of 
 models, rounded up).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,9 @@ from torch import Tensor
 from ccnet_core import zoo
 from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
+from ccnet_core.backbone import Backbone
 from ccnet_core.checks import require
-from ccnet_core.config import CCNetConfig
+from ccnet_core.config import BackboneConfig, CCNetConfig, HubBackboneConfig
 from ccnet_core.heads import AuxiliaryHead, Classifier, CrissCrossHead
 from ccnet_core.preprocess import Normalise, Picture, require_pictures
 from ccnet_core.pretrained import Pretrained
@@ -25,6 +26,7 @@ from ccnet_core.resnet import ResNet
 from ccnet_core.transplant import load_backbone
 
 if TYPE_CHECKING:
+    from ccnet_core.backbone_config import BackboneSource
     from ccnet_core.optimized import OptimizedCCNet
 
 
@@ -50,7 +52,7 @@ class CCNet(Pretrained):
         require(known, f"expected a CCNetConfig, got {config!r}; CCNet.from_config also takes the name of a model")
         super().__init__(config)
         self.normalise = Normalise(config.pixels)
-        self.backbone = ResNet(config.backbone)
+        self.backbone = make_backbone(config.backbone)
         self.head = CrissCrossHead(self.backbone.channels[-1], config.num_classes, config.head)
         self.auxiliary_head = None
         if config.auxiliary is not None:
@@ -130,6 +132,7 @@ class CCNet(Pretrained):
         What is in between is computed again in the backward pass, about a third more work for the step. Gradients are
         the same bits, and batch norm updates its running statistics once. `enabled=False` undoes it.
         """
+        self.backbone.checkpoint_activations(enabled)
         for module in self.modules():
             if isinstance(module, Checkpointed):
                 module.checkpointing = enabled
@@ -162,13 +165,16 @@ class CCNet(Pretrained):
         recurrence: int | None = None,
         attention: Literal["criss_cross", "non_local"] | None = None,
         backbone_weights: str | Path | None = None,
+        backbone: "BackboneSource | Mapping[str, Any] | None" = None,
     ) -> "CCNet":
         """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
 
         `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
         steps (0 leaves attention out), `attention` their kind. `backbone_weights` is a file with an ImageNet backbone:
         mmsegmentation's, torchvision's, timm's, the authors' or our own; see :data:`ccnet_core.layouts.BACKBONES`.
-        Raises ConfigError for an unknown name, with the nearest ones, and WeightsError for a wrong `backbone_weights`.
+        `backbone`, such as `{"hub": "org/name"}`, puts a backbone of transformers in its place, with its statistics of
+        pixels; see :class:`ccnet_core.backbone_config.BackboneSource`. Raises ConfigError for an unknown name, with the
+        nearest ones, and WeightsError for wrong `backbone_weights` or a `backbone` that cannot be loaded.
         """
         if isinstance(config, str):
             config = zoo.load_config(config)
@@ -178,7 +184,31 @@ class CCNet(Pretrained):
             config = config.with_recurrence(recurrence)
         if attention is not None:
             config = config.with_attention(attention)
+        if backbone is not None:
+            require(backbone_weights is None, "backbone brings its own weights. Leave backbone_weights out")
+            return cls._with_hub_backbone(config, backbone)
         model = cls(config)
         if backbone_weights is not None:
-            load_backbone(model.backbone, backbone_weights, model=config.name)
+            resnet = model.backbone
+            require(isinstance(resnet, ResNet), "backbone_weights are those of a ResNet, which this network has not")
+            load_backbone(cast(ResNet, resnet), backbone_weights, model=config.name)
         return model
+
+    @classmethod
+    def _with_hub_backbone(cls, config: CCNetConfig, backbone: "BackboneSource | Mapping[str, Any]") -> "CCNet":
+        from ccnet_core.hub_backbone import HubBackbone  # imported here, as in make_backbone
+        from ccnet_core.hub_source import find_backbone
+
+        found = find_backbone(backbone)
+        model = cls(found.replace_backbone(config))
+        found.load_into(cast(HubBackbone, model.backbone))
+        return model
+
+
+def make_backbone(config: BackboneConfig | HubBackboneConfig) -> Backbone:
+    """Return the backbone of a configuration, with random weights."""
+    if isinstance(config, BackboneConfig):
+        return ResNet(config)
+    from ccnet_core.hub_backbone import HubBackbone  # imported here: a ResNet needs none of it
+
+    return HubBackbone(config)

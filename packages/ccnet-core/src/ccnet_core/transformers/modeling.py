@@ -96,11 +96,20 @@ class CCNetForSemanticSegmentation(PreTrainedModel):  # type: ignore[misc]
         )
         return loss
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Any = None, **_: Any) -> None:  # noqa: ARG002
-        """Save training memory for time; see :meth:`ccnet_core.CCNet.checkpoint_activations`."""
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: Any = None, every_n_layers: int = 1, offload: bool = False
+    ) -> None:
+        """Save training memory for time; see :meth:`ccnet_core.CCNet.checkpoint_activations`.
+
+        `activation_checkpointing_kwargs` changes nothing. Raises ConfigError for the other options.
+        """
+        del activation_checkpointing_kwargs
+        require(
+            every_n_layers == 1 and not offload, "every_n_layers and offload: a CCNet keeps the input of each block"
+        )
         self.network.checkpoint_activations(True)
 
-    def gradient_checkpointing_disable(self) -> None:
+    def activation_checkpointing_disable(self) -> None:
         """Keep all activations again."""
         self.network.checkpoint_activations(False)
 
