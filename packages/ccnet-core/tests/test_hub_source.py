@@ -82,15 +82,22 @@ def test_pretrained_false_starts_at_random(swin):
     assert not torch.equal(weight, classifier("swin").swin.embeddings.patch_embeddings.projection.weight)
 
 
-def test_repository_is_held_against_its_digests_and_named(swin, hub_server):
+def test_repository_is_named_with_its_commit(swin, hub_server):
     files = {path.name: path.read_bytes() for path in swin.iterdir()}
-    hub_server.add(NAME, files | {"pytorch_model.bin": b"never fetched"})
+    commit = hub_server.add(NAME, files | {"pytorch_model.bin": b"never fetched"})
     network = build(hub=NAME, revision="main")
-    assert (network.config.backbone.hub, network.config.backbone.revision) == (NAME, "main")
+    assert (network.config.backbone.hub, network.config.backbone.revision) == (NAME, commit)
     assert not any("pytorch_model" in request.path for request in hub_server.requests)
     expected = build(hub=str(swin)).backbone.state_dict()
     kept = [name for name in expected if "hidden_states_norms" not in name]
     assert all(torch.equal(network.backbone.state_dict()[name], expected[name]) for name in kept)
+
+
+def test_damaged_weights_of_the_hub_are_refused(swin, hub_server):
+    hub_server.add(NAME, {path.name: path.read_bytes() for path in swin.iterdir()})
+    hub_server.order("GET /objects", garbled=True, times=99)
+    with pytest.raises(ccnet.WeightsError, match="what comes is not what the Hub announced"):
+        build(hub=NAME)
 
 
 def test_weights_folder_needs_neither_repository_nor_network(swin, hub_server, tmp_path):

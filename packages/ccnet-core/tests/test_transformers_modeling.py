@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import ccnet_core as ccnet
+from ccnet_core.backbone_config import HubBackboneConfig
 from ccnet_core.config import AuxiliaryHeadConfig
 
 pytest.importorskip("transformers", reason="the extra transformers is not installed")
@@ -212,3 +213,16 @@ def test_gradient_checkpointing_is_that_of_ccnet(tiny, pixels, labels):
     assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
     with pytest.raises(ccnet.ConfigError, match="keeps the input of each block"):
         model.activation_checkpointing_enable(offload=True)
+
+
+def test_backbone_may_itself_be_one_of_transformers(tiny, pixels, labels, tmp_path):
+    settings = {"model_type": "dinov2", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    backbone = HubBackboneConfig(settings=settings | {"patch_size": 14, "use_mask_token": False}, stages=(2,))
+    network = ccnet.CCNet(dataclasses.replace(tiny.config, backbone=backbone)).eval()
+    network.save_pretrained(tmp_path / "weights")
+    model = load(tmp_path / "weights")
+    assert torch.equal(model(pixels).logits, network(pixels).logits)
+    model.train()(pixels, labels=labels).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.save_pretrained(tmp_path / "again")
+    assert ccnet.CCNet.from_pretrained(tmp_path / "again").config == network.config

@@ -79,8 +79,8 @@ class HubBackboneConfig:
     """A backbone of transformers, complete: a weights folder with it needs no other.
 
     `settings` are those of its configuration in transformers, `model_type` included. `stages` are the stages, counted
-    from 1, whose feature maps are given; the last one is the backbone's last and feeds the head. `hub` and `revision`
-    say where its first weights came from and are never asked again.
+    from 1, whose feature maps are given; the last one is the backbone's last and feeds the head. `hub` and the commit
+    `revision` say where its first weights came from and are never asked again.
     """
 
     settings: dict[str, Any]

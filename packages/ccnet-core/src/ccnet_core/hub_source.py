@@ -46,7 +46,7 @@ class FoundBackbone:
             settings=self.settings,
             stages=stages,
             hub=self.source.hub if named else None,  # a folder's name says nothing elsewhere
-            revision=self.source.revision if named else None,
+            revision=self.folder.name if named else None,  # the client names it after the commit
         )
         return dataclasses.replace(
             config, backbone=backbone, auxiliary=auxiliary, pixels=self.pixels, align_corners=False, published=None

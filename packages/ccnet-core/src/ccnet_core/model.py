@@ -122,7 +122,8 @@ class CCNet(Pretrained):
         stays in evaluation mode. `batch_norm` keeps the running statistics of the whole backbone; weights that are not
         frozen still train. Both stay so after `train()`; in mmsegmentation they are `frozen_stages` and `norm_eval`. A
         call says everything: what it does not name trains again. Call it before the optimiser and
-        DistributedDataParallel look at the parameters. Raises ConfigError for more stages than there are.
+        DistributedDataParallel look at the parameters. Raises ConfigError for more stages than there are, and for
+        `batch_norm` where there is none.
         """
         self.backbone.freeze(stages=stages, batch_norm=batch_norm)
 
@@ -130,7 +131,8 @@ class CCNet(Pretrained):
         """Save training memory for time: keep only the input of the stem, each residual block and each head.
 
         What is in between is computed again in the backward pass, about a third more work for the step. Gradients are
-        the same bits, and batch norm updates its running statistics once. `enabled=False` undoes it.
+        the same bits, and batch norm updates its running statistics once. `enabled=False` undoes it. Raises ConfigError
+        for a backbone of transformers that cannot do it.
         """
         self.backbone.checkpoint_activations(enabled)
         for module in self.modules():

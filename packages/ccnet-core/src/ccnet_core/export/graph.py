@@ -43,8 +43,7 @@ class Deployed(nn.Module):
         require(output in get_args(Output), f"output must be 'labels' or 'logits', got {output!r}")
         if not isinstance(model.backbone, ResNet):
             raise ExportError(
-                f"{model.config.name}: its backbone is one of transformers, whose layers are not captured for every "
-                "size. Files are made of networks with a ResNet."
+                f"{model.config.name}: its backbone is one of transformers; only networks with a ResNet are exported."
             )
         self.network = copy.deepcopy(model).to("cpu", torch.float32)
         self.network.auxiliary_head = None
