@@ -27,8 +27,9 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # numba-cuda compiles kernels to PTX with no GPU and no driver; ptxas, in nvcc's wheel, makes machine code of it, which
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
+DOCS = ["sphinx", "furo", "myst-parser", "sybil"]
 ORDINARY = "not gpu and not slow and not hosts and not browser"
-TIMED = ["core", "export", "kernels", "load", "predict", "agreement", "train"]
+TIMED = ["core", "export", "kernels", "load", "predict", "agreement", "data", "train"]
 PEERS = "packages/ccnet-core/peers"
 
 # pip finds a local build of torch through PIP_FIND_LINKS; uv reads only its own variable.
@@ -143,10 +144,11 @@ def build_archives(session: nox.Session, kind: str) -> list[str]:
 @nox.session
 @nox.parametrize("room", TIMED, ids=TIMED)
 def bench(session: nox.Session, room: str) -> None:
-    """Time attention, exported files, loading, predictions beside mmsegmentation, a step of training; agreement."""
-    rooms = {"train": ["core", "train"], "predict": ["core"], "agreement": ["core", "data"]}
+    """Time attention, exported files, loading, predictions and samples beside mmsegmentation, training; agreement."""
+    rooms = {"train": ["core", "train"], "predict": ["core"], "agreement": ["core", "data"], "data": ["core", "data"]}
     install(session, *sources(rooms.get(room, ["core", "kernels"])))
-    if room == "predict":
+    beside = room in {"predict", "data"}
+    if beside:
         install(session, "--no-deps", "--requirement", f"{PEERS}/requirements.txt")
     commands = {
         "core": ["packages/ccnet-core/benchmarks/attention.py"],
@@ -156,8 +158,9 @@ def bench(session: nox.Session, room: str) -> None:
         "train": ["packages/ccnet-train/benchmarks/step.py"],
         "predict": ["-W", "ignore", "packages/ccnet-core/benchmarks/predict.py"],
         "agreement": ["packages/ccnet-core/benchmarks/agreement.py"],
+        "data": ["-W", "ignore", "packages/ccnet-data/benchmarks/augment.py"],
     }
-    session.run("python", *commands[room], *session.posargs, env={"PYTHONPATH": PEERS} if room == "predict" else None)
+    session.run("python", *commands[room], *session.posargs, env={"PYTHONPATH": PEERS} if beside else None)
 
 
 @nox.session
@@ -232,11 +235,31 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The report in the machine's own Chromium, without a network; an error where there is no `chromium`."""
+    """Report, demo page and documentation in the machine's own Chromium, offline; an error where there is none."""
     if shutil.which("chromium") is None:
         session.error("there is no `chromium` on PATH (Debian: apt-get install chromium), so nothing was tested")
-    install(session, *sources(["core", "train"]), *PYTEST, "playwright")
-    pytest(session, "browser", "packages/ccnet-train/tests")
+    install(session, *sources(NAMES), "./packages/ccnet-core[demo]", *PYTEST, *DOCS, "playwright")
+    build_site(session)
+    pytest(session, "browser", "packages/ccnet-core/tests", "packages/ccnet-train/tests", "docs/tests")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation in site/, where a broken link is an error, and its tutorials; -- serve: while you write."""
+    if session.posargs == ["serve"]:
+        editable = [argument for source in sources(NAMES) for argument in ("--editable", source)]
+        install(session, *editable, *DOCS, "sphinx-autobuild")
+        session.run("sphinx-autobuild", "--watch", "packages", "--ignore", "*.pyc", "docs", "site")
+        return
+    install(session, *sources(NAMES), *PYTEST, *DOCS)
+    build_site(session)
+    pytest(session, ORDINARY, "docs")
+
+
+def build_site(session: nox.Session) -> None:
+    """Build site/ anew; every warning of Sphinx is an error, and all of them are shown."""
+    shutil.rmtree("site", ignore_errors=True)
+    session.run("sphinx-build", "--quiet", "--fail-on-warning", "--fresh-env", "docs", "site")
 
 
 @nox.session
@@ -244,7 +267,7 @@ def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
     install(session, *sources(NAMES), *test_tools(NAMES))
     rooms = [f"packages/ccnet-{name}/tests" for name in ("core", "data", "train")]
-    pytest(session, "slow and not gpu", "integration", *rooms)
+    pytest(session, "slow and not gpu", "integration", "docs/tests/test_export.py", *rooms)
 
 
 @nox.session(venv_backend="uv")

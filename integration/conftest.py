@@ -1,13 +1,16 @@
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 HUB_SERVER = Path(__file__).resolve().parents[1] / "packages/ccnet-core/tests/hub_server.py"
+FAULTY_SERVER = Path(__file__).resolve().parents[1] / "packages/ccnet-data/tests/faulty_server.py"
 
 
 @pytest.fixture
@@ -18,16 +21,22 @@ def camvid_mini() -> Path:
     return folder
 
 
+def module_at(place):
+    """Return the module in a file, which is importable by its name meanwhile."""
+    specification = importlib.util.spec_from_file_location(place.stem, place)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[place.stem] = module  # dataclasses look there for their types
+    specification.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A Hub on the loopback interface, which the client of this process asks; see core's hub_server.py.
 
     `hub.variables` lead the client of another process to it.
     """
-    specification = importlib.util.spec_from_file_location("hub_server", HUB_SERVER)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["hub_server"] = module  # its dataclasses look there for their types
-    specification.loader.exec_module(module)
+    module = module_at(HUB_SERVER)
     server = module.Hub()
     module.point_client_at(server, tmp_path / "home", monkeypatch)
     server.variables = {
@@ -41,6 +50,13 @@ def hub(tmp_path, monkeypatch):
     yield server
     server.stop()
     del sys.modules["hub_server"]
+
+
+@pytest.fixture
+def serve_faulty():
+    """Serves the files of a folder, with faults, on the loopback interface; see data's faulty_server.py."""
+    yield module_at(FAULTY_SERVER).serve
+    del sys.modules["faulty_server"]
 
 
 @pytest.fixture
@@ -62,3 +78,51 @@ def run(tmp_path, environment):
         return subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=900)
 
     return run_module
+
+
+MARK = "CCNET_TEST_RUN"
+
+
+@pytest.fixture
+def launch(tmp_path, environment):
+    """Start a command on the CPU, with further variables as keywords; `kill` finds it and all that it starts."""
+
+    def start(*command, **variables):
+        marked = environment | {"CUDA_VISIBLE_DEVICES": "", MARK: str(tmp_path)} | variables
+        return subprocess.Popen(list(map(str, command)), env=marked, cwd=tmp_path)
+
+    return start
+
+
+@pytest.fixture
+def kill(tmp_path):
+    """Kill what `launch` started, and return the variables of each process."""
+
+    def kill_all():
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "environ").read_text().split("\0")
+            except OSError:  # it ended meanwhile
+                continue
+            variables = dict(word.split("=", 1) for word in words if "=" in word)
+            if variables.get(MARK) == str(tmp_path):
+                found[int(folder.name)] = variables
+        for process in found:
+            os.kill(process, signal.SIGKILL)
+        return found
+
+    return kill_all
+
+
+@pytest.fixture
+def wait_for():
+    """Wait until there is a file."""
+
+    def wait(path):
+        deadline = time.monotonic() + 120
+        while not path.exists():
+            assert time.monotonic() < deadline, f"{path} did not appear"
+            time.sleep(0.05)
+
+    return wait

@@ -13,7 +13,7 @@ SIZE = (24, 48)
 
 @pytest.fixture(scope="session")
 def trees(tmp_path_factory):
-    """The roots of small datasets by name, each with one picture for training and one for validation."""
+    """The roots of small datasets by name, each with few pictures for training and validation."""
     root = tmp_path_factory.mktemp("data")
     cityscapes(root / "cityscapes")
     ade20k(root / "ade20k")
@@ -60,9 +60,12 @@ def voc12aug(root):
 
 
 def camvid(root):
-    for split, name in (("train", "0001TP_006690"), ("val", "0016E5_07959")):
-        picture(root / f"{split}/{name}.png")
-        label(root / f"{split}annot/{name}.png", 0, 3, 11)
+    """Five frames that follow one another in each split: one clip."""
+    for split, sequence, first, step in (("train", "0001TP", 6690, 30), ("val", "0016E5", 7959, 2)):
+        for number in range(first, first + 5 * step, step):
+            name = f"{sequence}_{number:0{6 if split == 'train' else 5}}"
+            picture(root / f"{split}/{name}.png")
+            label(root / f"{split}annot/{name}.png", 0, 3, 11)
 
 
 def recipe_of(name, trees, tmp_path, *overrides):
@@ -105,3 +108,28 @@ def test_the_command_prints_the_resolved_recipe_and_the_run(run, trees, tmp_path
     assert done.returncode == 0, done.stderr
     assert "\nnetwork  ccnet_small, " in done.stdout
     assert f"root: {trees['camvid']}" in done.stdout
+
+
+@pytest.mark.parametrize(("frames", "shape"), [(5, (5, 3, 180, 240)), (3, (3, 3, 180, 240)), (1, (3, 180, 240))])
+def test_a_recipe_of_clips_trains_networks_of_any_length_on_the_same_frames(trees, tmp_path, frames, shape):
+    parts = load_parts(recipe_of("camvid-video", trees, tmp_path, f"model.frames={frames}"), 1)
+    assert (len(parts.train), len(parts.val)) == (1, 1)
+    assert parts.samples[0]["image"].shape == shape
+    assert parts.val[0]["image"].shape == (5, 3, *SIZE)
+    whole = load_parts(recipe_of("camvid-video", trees, tmp_path), 1).samples[0]
+    np.testing.assert_array_equal(parts.samples[0]["image"], whole["image"][-frames:].reshape(shape))
+    np.testing.assert_array_equal(parts.samples[0]["label"], whole["label"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.frames=9"], "takes clips of 9 frames, and those of the data have 5"),
+        (["model.frames=null"], "data are clips of 5 frames, and the network takes pictures"),
+        (["data.options.frames=1"], "takes clips of 5 frames, and the data are pictures"),
+        (["data.options.frames=6"], "the split 'train' has no 6 frames that follow one another"),
+    ],
+)
+def test_a_network_and_clips_that_do_not_fit_are_refused_before_the_run(trees, tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        describe(recipe_of("camvid-video", trees, tmp_path, *overrides))

@@ -1,12 +1,8 @@
 """The whole way with two processes: fit, kill, the same command again, and a picture through the weights."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,28 +15,6 @@ LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--main_process_po
 TWO_PROCESSES = (*LAUNCH, "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
 FIT = ("-m", "ccnet_train", "fit", "beacon", "train.iterations=60", "train.images_per_step=4")
 EVERY = ("evaluate.every=20", "checkpoint.every=5", "log.every=1", "data.val.length=6")
-MARK = "CCNET_TEST_RUN"
-
-
-def processes_of(mark):
-    """Return the environments, by process, of all processes that were started with `mark`."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "environ").read_text().split("\0")
-        except OSError:  # it ended meanwhile
-            continue
-        variables = dict(word.split("=", 1) for word in words if "=" in word)
-        if variables.get(MARK) == mark:
-            found[int(folder.name)] = variables
-    return found
-
-
-def wait_for(path):
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.05)
 
 
 def lines(folder):
@@ -48,15 +22,10 @@ def lines(folder):
 
 
 @pytest.mark.timeout(600)
-def test_a_run_of_two_processes_is_killed_continued_and_predicts(run, environment, tmp_path):
-    mark = str(tmp_path)
-    variables = environment | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", MARK: mark}
-    launcher = subprocess.Popen([*TWO_PROCESSES, *FIT, *EVERY, "output=killed"], env=variables, cwd=tmp_path)
+def test_a_run_of_two_processes_is_killed_continued_and_predicts(run, launch, kill, wait_for, tmp_path):
+    launcher = launch(*TWO_PROCESSES, *FIT, *EVERY, "output=killed", ACCELERATE_USE_CPU="true")
     wait_for(tmp_path / "killed" / "checkpoints" / "step-000025")
-    started = processes_of(mark)
-    ranks = [variables["RANK"] for process, variables in started.items() if process != launcher.pid]
-    for process in started:
-        os.kill(process, signal.SIGKILL)
+    ranks = [variables["RANK"] for process, variables in kill().items() if process != launcher.pid]
     assert launcher.wait() == -signal.SIGKILL
     assert sorted(ranks) == ["0", "1"]
     assert json.loads(lines(tmp_path / "killed")[-1])["step"] < 60

@@ -1,4 +1,4 @@
-"""The paper's cost table: `python cost.py [--device cpu|cuda] [--sizes 32 97 ...] [--out FILE.csv] [--plot FILE.png]`.
+"""The paper's cost table: `cost.py [--device cpu|cuda] [--sizes 97 ...] [--clips 49 ...] [--out FILE] [--plot FILE]`.
 
 Operations are counted, not timed: two for each multiply-add of convolutions and matrix products. Biases, softmax,
 `gamma` and the residual are left out; they are below 1 %. The count is that of the formula in torch on the meta device,
@@ -10,13 +10,18 @@ Memory is measured: the most bytes that torch's allocator held at one time durin
 the gradients of output, input and weights. Everything is float32 and channels last. On the CPU the figures come from
 torch.profiler, on CUDA from torch.cuda.max_memory_allocated. Workspace that oneDNN or MKL allocate by themselves is not
 in them. MB are 10^6 bytes.
+
+Clips are five maps of 512 channels. Their time is measured too, where a call has at most 1000 GFLOPs: the less of two
+calls, on the CPU as processor time of all threads, which other programs on the machine hardly change, on CUDA as time.
 """
 
 import argparse
 import csv
+import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
@@ -28,12 +33,18 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import ccnet_core as ccnet
+from ccnet_core.non_local import RecurrentNonLocalBlock3d
 
 CHANNELS = 512
+FRAMES = 5
 PAPER_SIZE = 97
 NETWORK, PICTURES = "ccnet_small", (2, 3, 512, 512)
 MAPS_OF_A_STEP = 5
 """The most (N, N) maps that an explicit non-local block is expected to hold at one time in forward and backward."""
+MAPS_HELD = {"forward": 2, "both": 4}
+"""Those that it was measured to hold at the sizes that fit, energies and weights, and the gradients of both."""
+MOST_TIMED = 1000
+"""GFLOPs of the longest call that is timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +60,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table. `mb` are None where the call would not fit into memory."""
+    """One line of the table. `mb` are None where the call would not fit into memory, `s` where it was not timed."""
 
     name: str
     input: str
@@ -57,6 +68,8 @@ class Row:
     both_gflops: float
     forward_mb: float | None = None
     both_mb: float | None = None
+    forward_s: float | None = None
+    both_s: float | None = None
     paper_gflops: float | None = None
     paper_mb: float | None = None
 
@@ -64,6 +77,16 @@ class Row:
 def criss_cross(recurrence: int) -> Callable[[], nn.Module]:
     """Return how to build the recurrent module."""
     return lambda: ccnet.RecurrentCrissCrossAttention(CHANNELS, recurrence=recurrence)
+
+
+def criss_cross_of_clips(recurrence: int) -> Callable[[], nn.Module]:
+    """Return how to build the recurrent module for clips."""
+    return lambda: ccnet.RecurrentCrissCrossAttention3d(CHANNELS, recurrence=recurrence)
+
+
+def non_local_of_clips(fused: bool) -> Callable[[], nn.Module]:
+    """Return how to build the non-local block for clips."""
+    return lambda: RecurrentNonLocalBlock3d(CHANNELS, fused=fused)
 
 
 def network(checkpointing: bool) -> nn.Module:
@@ -86,6 +109,12 @@ BLOCKS = (
     ),
     Subject(name="non-local, fused", build=lambda: ccnet.NonLocalBlock(CHANNELS)),
 )
+CLIP_BLOCKS = (
+    Subject(name="3-D criss-cross, R = 2", build=criss_cross_of_clips(2)),
+    Subject(name="3-D criss-cross, R = 3", build=criss_cross_of_clips(3)),
+    Subject(name="3-D non-local, explicit", build=non_local_of_clips(fused=False), stores_map=True),
+    Subject(name="3-D non-local, fused", build=non_local_of_clips(fused=True)),
+)
 NETWORKS = (
     Subject(name=NETWORK, build=lambda: network(False)),
     Subject(name=f"{NETWORK}, activations checkpointed", build=lambda: network(True)),
@@ -95,7 +124,7 @@ NETWORKS = (
 def forward(module: nn.Module, x: Tensor) -> None:
     """Predict."""
     with torch.no_grad():
-        module(x)
+        module(x.detach())  # a view of what wants a gradient confuses torch's counter
 
 
 def forward_and_backward(module: nn.Module, x: Tensor) -> None:
@@ -116,8 +145,11 @@ def gigaflops(call: Callable[[nn.Module, Tensor], None], subject: Subject, shape
 def prepare(subject: Subject, shape: Sequence[int], device: str) -> tuple[nn.Module, Tensor]:
     """Return the module and its input; a feature map wants a gradient, pictures do not."""
     torch.manual_seed(0)
-    x = torch.randn(tuple(shape), device=device).contiguous(memory_format=torch.channels_last)
-    module = subject.build().to(device, memory_format=torch.channels_last)
+    form = torch.channels_last_3d if len(shape) == 5 else torch.channels_last
+    x = torch.randn(tuple(shape), device=device).contiguous(memory_format=form)
+    module = subject.build().to(device)
+    if len(shape) == 4:
+        module.to(memory_format=torch.channels_last)
     return module, x.requires_grad_(shape[1] == CHANNELS)
 
 
@@ -139,6 +171,21 @@ def peak_of_cuda(call: Callable[[], None]) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
+def seconds(call: Callable[[nn.Module, Tensor], None], subject: Subject, shape: Sequence[int], device: str) -> float:
+    """Measure the time of `call`: the less of two, in processor time on the CPU, passed on CUDA."""
+    module, x = prepare(subject, shape, device)
+    on_gpu = torch.device(device).type == "cuda"
+    clock = time.perf_counter if on_gpu else time.process_time
+    taken = []
+    for _ in range(2):
+        start = clock()
+        call(module, x)
+        if on_gpu:
+            torch.cuda.synchronize()
+        taken.append(clock() - start)
+    return min(taken)
+
+
 def free_bytes(device: str) -> int:
     """Return the memory that nobody uses."""
     if torch.device(device).type == "cuda":
@@ -148,7 +195,7 @@ def free_bytes(device: str) -> int:
 
 def fits(subject: Subject, shape: Sequence[int], device: str) -> bool:
     """Return whether the maps of `subject` leave a quarter of the free memory."""
-    positions = shape[2] * shape[3]
+    positions = math.prod(shape[2:])
     return not subject.stores_map or MAPS_OF_A_STEP * 4 * positions**2 < 0.75 * free_bytes(device)
 
 
@@ -156,32 +203,52 @@ def measure(subject: Subject, shape: Sequence[int], device: str) -> Row:
     """Count and measure one subject."""
     measured = fits(subject, shape, device)
     in_paper = shape[2] == PAPER_SIZE
+    calls = {"forward": forward, "both": forward_and_backward}
+    gflops = {name: gigaflops(call, subject, shape) for name, call in calls.items()}
+    mb = {name: megabytes(call, subject, shape, device) for name, call in calls.items() if measured}
+    timed = [name for name in mb if len(shape) == 5 and gflops[name] <= MOST_TIMED]
+    taken = {name: seconds(calls[name], subject, shape, device) for name in timed}
     return Row(
         name=subject.name,
         input="x".join(map(str, shape)),
-        forward_gflops=gigaflops(forward, subject, shape),
-        both_gflops=gigaflops(forward_and_backward, subject, shape),
-        forward_mb=megabytes(forward, subject, shape, device) if measured else None,
-        both_mb=megabytes(forward_and_backward, subject, shape, device) if measured else None,
+        forward_gflops=gflops["forward"],
+        both_gflops=gflops["both"],
+        forward_mb=mb.get("forward"),
+        both_mb=mb.get("both"),
+        forward_s=taken.get("forward"),
+        both_s=taken.get("both"),
         paper_gflops=subject.paper_gflops if in_paper else None,
         paper_mb=subject.paper_mb if in_paper else None,
     )
 
 
-def rows(sizes: Iterable[int], device: str) -> Iterator[Row]:
-    """Measure every block at every size, then a training step without and with activation checkpointing."""
+def rows(sizes: Iterable[int], clips: Iterable[int], device: str) -> Iterator[Row]:
+    """Measure every block at every size, a training step without and with activation checkpointing, then clips."""
     for size in sizes:
         for subject in BLOCKS:
             yield measure(subject, (1, CHANNELS, size, size), device)
     for subject in NETWORKS:
         yield measure(subject, PICTURES, device)
+    for size in clips:
+        for subject in CLIP_BLOCKS:
+            yield measure(subject, (1, CHANNELS, FRAMES, size, size), device)
 
 
 def line(row: Row) -> str:
     """Return one line of the printed table."""
     numbers = (row.forward_gflops, row.both_gflops, row.paper_gflops, row.forward_mb, row.both_mb, row.paper_mb)
-    shown = ("" if number is None else f"{number:.1f}" for number in numbers)
+    shown = ("" if number is None else f"{number:.1f}" for number in (*numbers, row.forward_s, row.both_s))
     return f"{row.name:40}{row.input:>15}" + "".join(f"{number:>10}" for number in shown)
+
+
+def too_large(row: Row) -> str:
+    """Return what the maps of a call that was not made would take."""
+    positions = math.prod(map(int, row.input.split("x")[2:]))
+    sizes = (f"{name} {count * 4 * positions**2 / 1e6:.0f}" for name, count in MAPS_HELD.items())
+    return (
+        f"{row.name}, {row.input}: not run, as its maps would not fit into three quarters of the free memory. They "
+        f"alone take, in MB: {', '.join(sizes)} (computed)."
+    )
 
 
 def write_csv(path: Path, table: Sequence[Row]) -> None:
@@ -224,6 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, PAPER_SIZE, 128, 192], help="edges of the map")
+    parser.add_argument("--clips", type=int, nargs="*", default=[49, PAPER_SIZE], help="edges of the maps of clips")
     parser.add_argument("--out", type=Path, help="write the table as CSV")
     parser.add_argument("--plot", type=Path, help="draw it as PNG (needs matplotlib)")
     options = parser.parse_args(arguments)
@@ -233,14 +301,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("torch sees no CUDA device here; use --device cpu")
     machine = torch.cuda.get_device_name() if options.device.startswith("cuda") else platform.processor()
     print(f"{__doc__}\ntorch {torch.__version__}, {options.device} {machine}, float32\n".replace("`", ""))
-    print(f"{'':55}{'GFLOPs':>10}{'':20}{'memory, MB':>10}")
-    print(f"{'':40}{'input':>15}{'forward':>10}{'both':>10}{'paper':>10}{'forward':>10}{'both':>10}{'paper':>10}")
+    print(f"{'':55}{'GFLOPs':>10}{'':20}{'memory, MB':>10}{'':20}{'seconds':>10}")
+    heads = ("forward", "both", "paper", "forward", "both", "paper", "forward", "both")
+    print(f"{'':40}{'input':>15}" + "".join(f"{head:>10}" for head in heads))
     table = []
-    for row in rows(options.sizes, options.device):
+    for row in rows(options.sizes, options.clips, options.device):
         table.append(row)
         print(line(row), flush=True)
-    if any(row.both_mb is None for row in table):
-        print("No memory figure: the maps would not fit into three quarters of the free memory.")
+    for row in table:
+        if row.both_mb is None:
+            print(too_large(row))
     if options.out:
         write_csv(options.out, table)
     if options.plot:

@@ -1,5 +1,10 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -84,6 +89,31 @@ def _enliven(model: ccnet.CCNet) -> ccnet.CCNet:
 def tiny() -> ccnet.CCNet:
     """The smallest network of the zoo, enlivened."""
     return _enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4)).eval()
+
+
+@pytest.fixture(scope="session")
+def make_varied() -> Callable[[], ccnet.CCNet]:
+    """Make `varied` for a whole session."""
+
+    def make() -> ccnet.CCNet:
+        torch.manual_seed(0)
+        picture = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+        return _vary(_enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4)).eval(), picture)
+
+    return make
+
+
+@pytest.fixture
+def varied(tiny: ccnet.CCNet, picture: np.ndarray) -> ccnet.CCNet:
+    """`tiny`, so that no class has all of `picture`."""
+    return _vary(tiny, picture)
+
+
+def _vary(model: ccnet.CCNet, picture: np.ndarray) -> ccnet.CCNet:
+    with torch.no_grad():
+        logits = model(torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]).logits
+    model.head.classify.conv.bias.data -= logits.mean((0, 2, 3))
+    return model
 
 
 @pytest.fixture(params=["zip", "legacy"])
@@ -248,3 +278,71 @@ def pictures() -> list[torch.Tensor]:
         coarse = torch.randint(0, 256, (batch, 3, 4, 6), generator=generator).float()
         made.append(torch.nn.functional.interpolate(coarse, size, mode="bilinear").to(torch.uint8))
     return made
+
+
+SERVED = """
+import ipaddress, sys
+from ccnet_core.cli import main
+
+def note(event, arguments):
+    if event == "socket.getaddrinfo":
+        print(arguments[0], file=sys.stderr, flush=True)
+    elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        print(arguments[1][0], file=sys.stderr, flush=True)
+
+sys.addaudithook(note)
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command `ccnet`, with every host it asks for or connects to on stderr."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The page of `ccnet demo` in a process of its own: what it wrote to stderr, and where its temporary files are."""
+
+    url: str
+    process: subprocess.Popen[str]
+    log: Path
+    files: Path
+    model: ccnet.CCNet
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Served]]:
+    """Serve a page: `with serve(model, *arguments) as served`."""
+
+    @contextmanager
+    def served(model: ccnet.CCNet, *arguments: object) -> Iterator[Served]:
+        folder = tmp_path_factory.mktemp("served")
+        model.save_pretrained(folder / "weights")
+        (folder / "tmp").mkdir()
+        command = [sys.executable, "-c", SERVED, "demo", "--model", folder / "weights", *arguments]
+        # A proxy that nobody may ask, and the temporary files where a test can count them.
+        places = {"TMPDIR": str(folder / "tmp"), "HTTP_PROXY": "http://192.0.2.1:9", "http_proxy": "http://192.0.2.1:9"}
+        places |= {"OMP_NUM_THREADS": "1", "NO_PROXY": "", "no_proxy": ""}
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                [*map(str, command)], stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | places
+            )
+            try:
+                line = process.stdout.readline()
+                assert "this machine only" in line, (folder / "log").read_text()
+                yield Served(line.split()[0], process, folder / "log", folder / "tmp", model)
+            finally:
+                process.terminate()
+                process.wait(60)
+                process.stdout.close()
+
+    return served
+
+
+@pytest.fixture
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()

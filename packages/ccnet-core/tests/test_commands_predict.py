@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -269,6 +270,43 @@ def test_predict_makes_a_video_of_a_video(run, weights, photo, tmp_path):
         "photo_overlay.png",
         "photo_side.png",
     ]
+
+
+@pytest.fixture
+def of_clips(enliven, tmp_path):
+    """A weights folder of a model of clips, and a video of four frames."""
+    av = pytest.importorskip("av", reason="needs the extra `video`")
+    model = enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4, frames=3))
+    model.save_pretrained(tmp_path / "of_clips")
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame(48, 32, "yuv420p")))
+        container.mux(stream.encode())
+    return tmp_path / "of_clips", tmp_path / "clip.mp4"
+
+
+def test_predict_follows_a_video_with_a_model_of_clips_and_says_how_fast(run, of_clips, photo, tmp_path):
+    weights, video = of_clips
+    done = run("predict", video, photo, "--model", weights, "--out", tmp_path / "out")
+    assert done.returncode == 0
+    assert re.search(
+        rf"{video}: 4 frames in \d+\.\d s, \d+\.\d frames per second, at most \d+\.\d\d GiB held\n", done.stdout
+    )
+    assert results(tmp_path / "out") == ["clip_overlay.mp4", "photo_labels.png", "photo_overlay.png"]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"), [("--tta", "whole, each in one view"), ("--fast", "there is no twin of a model of clips")]
+)
+def test_predict_refuses_what_a_model_of_clips_cannot_do(run, of_clips, tmp_path, option, message):
+    weights, video = of_clips
+    done = run("predict", video, "--model", weights, "--out", tmp_path / "out", option)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_ctrl_c_is_one_line_and_the_same_command_continues(run, weights, folder, tmp_path, monkeypatch):

@@ -43,6 +43,14 @@ def test_another_attention_drops_the_published_figures():
     assert (changed.head.attention, changed.published) == ("non_local", None)
 
 
+def test_clips_drop_the_published_figures_and_make_another_task():
+    config = load_config("ccnet_r50-d8_4xb2-40k_cityscapes-512x1024")
+    assert config.with_frames(1) == config
+    changed = config.with_frames(5)
+    assert (changed.head.frames, changed.published) == (5, None)
+    assert (config.task, changed.task) == ("segmentation", "video")
+
+
 def test_default_palette_is_pascal_vocs():
     assert default_palette(5) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
     assert default_palette(21) == load_config("ccnet_r50-d8_4xb4-20k_voc12aug-512x512").palette
@@ -59,6 +67,7 @@ def test_default_palette_is_pascal_vocs():
         (lambda: BackboneConfig(depths=(257, 1, 1, 1)), "depths must be whole numbers from 1 to 256, got 257, 1"),
         (lambda: BackboneConfig(depths=(1,) * 5, strides=(1,) * 5, dilations=(1,) * 5), "1 to 4 stages, depths has 5"),
         (lambda: load_config("ccnet_tiny").with_classes(classes=["\ud800"]), "class names must be text"),
+        (lambda: HeadConfig(frames=0), "frames must be whole numbers from 1 to 256, got 0"),
         (lambda: HeadConfig(kernel_size=2), "kernel_size must be odd"),
         (lambda: ccnet.InferencePlan(mode="slide"), "needs crop"),
         (lambda: ccnet.InferencePlan(mode="tile"), "'whole' or 'slide', got 'tile'"),

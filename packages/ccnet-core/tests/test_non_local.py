@@ -3,7 +3,7 @@ import torch
 from torch.profiler import profile
 
 import ccnet_core as ccnet
-from ccnet_core.non_local import RecurrentNonLocalBlock
+from ccnet_core.non_local import RecurrentNonLocalBlock, RecurrentNonLocalBlock3d
 
 BOTH = pytest.mark.parametrize("fused", [False, True], ids=["explicit", "fused"])
 SIZES = pytest.mark.parametrize("size", [(3, 5), (1, 6), (4, 1), (1, 1)], ids=str)
@@ -221,3 +221,12 @@ def test_recurrence_zero_has_no_parameters():
 def test_channels_must_be_a_multiple_of_the_reduction():
     with pytest.raises(ccnet.ConfigError, match="channels 12 must be a multiple of reduction 8"):
         ccnet.NonLocalBlock(12)
+
+
+def test_block_for_clips_attends_to_every_position_of_every_frame():
+    module = randomised(RecurrentNonLocalBlock3d(8, recurrence=1, reduction=4).double())
+    x = torch.randn(2, 8, 3, 2, 5, dtype=torch.float64)
+    expected = non_local_definition(module.blocks[0], x.reshape(2, 8, 6, 5)).reshape(x.shape)
+    torch.testing.assert_close(module(x), expected)
+    in_memory_of_other_axes = x.permute(0, 1, 4, 3, 2).contiguous().permute(0, 1, 4, 3, 2)
+    torch.testing.assert_close(module(in_memory_of_other_axes), expected)

@@ -121,3 +121,14 @@ def test_a_folder_that_may_not_be_read_is_refused(tree, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PictureError, match=r"in/secret: this folder may not be read \(Permission denied\)"):
         find("in")
+
+
+def test_a_camera_is_called_by_its_number(tree):
+    tree("a.png")
+    named = find_pictures(["camera:2", "a.png", "camera:2"], out=Path("out"))
+    assert [(str(each.source), each.name, each.is_video) for each in named] == [
+        ("a.png", "a", False),
+        ("camera:2", "camera-2", True),
+    ]
+    with pytest.raises(PictureError, match="camera:front: a camera is called by its number, such as camera:0"):
+        find_pictures(["camera:front"], out=Path("out"))

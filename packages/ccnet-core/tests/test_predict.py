@@ -271,3 +271,24 @@ def test_crop_without_sliding_is_refused(tiny, picture):
 def test_resize_plan_needs_a_base_scale(tiny, picture):
     with pytest.raises(ccnet.ConfigError, match="needs base_scale"):
         ccnet.predict(tiny, picture, resize="plan")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"flip": True, "scales": (0.75, 1.0)}, {"mode": "slide", "crop": (24, 24), "stride": (16, 16)}],
+    ids=["whole", "views", "slide"],
+)
+def test_a_clip_gives_the_labels_of_its_last_frame_by_any_plan(enliven, options):
+    model = enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4, frames=2)).double().eval()
+    clip = torch.randint(0, 256, (5, 3, 37, 51), dtype=torch.uint8)
+    scores = ccnet.predict(model, clip, scores=True, **options).scores
+    np.testing.assert_array_equal(scores, ccnet.predict(model, clip[-2:], scores=True, **options).scores)
+    assert np.abs(scores - ccnet.predict(model, clip[-1], scores=True, **options).scores).max() > 1e-5  # in float64
+    if not options:
+        expected = model.resize_logits(model(clip[None, -2:]).logits, (37, 51))[0]
+        np.testing.assert_allclose(scores, expected.detach(), rtol=0, atol=1e-5)
+
+
+def test_a_model_of_pictures_labels_the_last_frame_of_a_clip(tiny):
+    clip = torch.randint(0, 256, (3, 3, 37, 51), dtype=torch.uint8)
+    np.testing.assert_array_equal(ccnet.predict(tiny, clip).labels, ccnet.predict(tiny, clip[-1]).labels)

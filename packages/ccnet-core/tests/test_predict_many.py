@@ -162,3 +162,11 @@ def test_the_mode_of_the_model_is_left(tiny, photo):
     list(ccnet.predict_many(tiny, [photo]))
     assert tiny.training
     assert torch.is_grad_enabled()
+
+
+def test_clips_are_predicted_together_and_shown_by_their_last_frame(enliven):
+    model = enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4, frames=3)).eval()
+    clips = list(torch.randint(0, 256, (3, 3, 3, 33, 40), dtype=torch.uint8))
+    for clip, found in zip(clips, ccnet.predict_many(model, clips, batch_size=2), strict=True):
+        assert torch.equal(found.picture, clip[-1])
+        np.testing.assert_array_equal(found.labels, ccnet.predict(model, clip).labels)

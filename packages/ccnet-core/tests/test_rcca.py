@@ -308,3 +308,13 @@ def test_clip_module_gives_the_output_of_the_clean_definition(golden, fill):
         output = module(torch.from_numpy(drawn.astype(np.float32)))
     stored = np.load(golden / "modules.npz")["naive_cca3d_self_once_1x16x5x6x7/out"]
     np.testing.assert_allclose(output, stored, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_recurrence_for_clips_applies_the_module_for_clips(shared):
+    module = ccnet.RecurrentCrissCrossAttention3d(8, recurrence=3, shared_weights=shared, reduction=4)
+    module = randomised(module.double())
+    x = expected = torch.randn(2, 8, 2, 3, 4, dtype=torch.float64)
+    for step in [module.cca] * 3 if shared else module.cca:
+        expected = by_definition(step, expected)
+    torch.testing.assert_close(module(x), expected)

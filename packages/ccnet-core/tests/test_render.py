@@ -64,16 +64,30 @@ def test_attention_is_hottest_where_the_weight_is():
     weights = np.zeros((4, 4), np.float32)
     weights[1, 2] = 1
     drawn = render.attention_picture(np.full((64, 64, 3), 90, np.uint8), (0, 63), [weights], smallest_width=64)
-    assert drawn.shape == (64, 128 + render.GAP, 3)
-    heat = drawn[:, 64 + render.GAP :].astype(int).sum(-1)
+    assert drawn.shape == (render.LINE + 64, 128 + render.GAP, 3)
+    heat = drawn[render.LINE :, 64 + render.GAP :].astype(int).sum(-1)
     hot = np.zeros((64, 64), bool)
     hot[16:32, 32:48] = True
     assert heat[hot].min() > heat[~hot][: 16 * 64].max()
 
 
+def test_attention_has_a_title_above_each_part():
+    maps = [np.ones((4, 4), np.float32)] * 2
+    drawn = render.attention_picture(np.zeros((300, 300, 3), np.uint8), (150, 150), maps)
+    titles = [drawn[: render.LINE, left : left + 300] for left in range(0, 912, 300 + render.GAP)]
+    assert all((title == 255).any() and (title < 100).any() for title in titles)
+    assert (titles[1] != titles[2]).any()
+
+
+def test_the_mark_grows_with_the_picture():
+    drawn = render.attention_panels(np.zeros((1024, 1024, 3), np.uint8), (500, 500), [])[0]
+    assert (drawn[500, 500 - 27 : 500 + 28] == 255).all()
+    assert not drawn[500, :460].any()
+
+
 def test_small_pictures_are_enlarged_by_a_whole_factor():
     drawn = render.attention_picture(np.zeros((10, 100, 3), np.uint8), (0, 0), [np.ones((1, 1), np.float32)])
-    assert drawn.shape == (30, 600 + render.GAP, 3)
+    assert drawn.shape == (render.LINE + 30, 600 + render.GAP, 3)
 
 
 NAMES = ("sky", "road", "tree")

@@ -1,10 +1,13 @@
+import signal
 import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 import ccnet_core as ccnet
+from ccnet_core.picture_files import Camera
 from ccnet_core.video import predict_video, require_av
 
 av = pytest.importorskip("av", reason="needs the extra `video`")
@@ -155,3 +158,76 @@ def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ccnet.PictureError, match=r'python -m pip install "ccnet-core\[video\]"'):
         require_av()
+
+
+@pytest.fixture
+def of_clips(enliven):
+    return enliven(ccnet.CCNet.from_config("ccnet_tiny", num_classes=4, frames=3)).eval()
+
+
+def test_a_model_of_clips_looks_at_the_frames_before(of_clips, clip, tmp_path):
+    drawn = []
+    path = clip(UNEVEN)
+    done = predict_video(of_clips, path, {tmp_path / "a.mp4": lambda *given: drawn.append(given) or given[0]})
+    frames, seconds = read(path)
+    frames = [torch.tensor(frame).permute(2, 0, 1) for frame in frames]
+    for t, (_, labels) in enumerate(drawn):
+        expected = ccnet.predict(of_clips, torch.stack(frames[max(0, t - 2) : t + 1])).labels
+        assert (labels == expected).mean() > 0.999  # equal but for rounding
+    assert read(tmp_path / "a.mp4")[1] == pytest.approx(seconds, abs=1e-4)
+    assert done.frames == len(UNEVEN)
+    assert str(done).startswith("6 frames in ")
+    assert "frames per second, at most" in str(done)
+
+
+@pytest.mark.parametrize("model", ["tiny", "of_clips"])
+def test_ctrl_c_ends_the_video_of_a_camera_whole(model, clip, tmp_path, monkeypatch, request):
+    path, out, opened = clip(EVEN), tmp_path / "out" / "a.mp4", []
+    open_file = av.open
+    monkeypatch.setattr(sys, "platform", "linux")
+
+    def open_camera(name, *rest, **options):
+        if not name.startswith("/dev/"):
+            return open_file(name, *rest, **options)
+        opened.append((name, options))
+        return open_file(str(path))
+
+    monkeypatch.setattr(av, "open", open_camera)
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(frame, _):
+        signal.raise_signal(signal.SIGINT)
+        return frame
+
+    done = predict_video(request.getfixturevalue(model), Camera(3), {out: interrupted}, batch_size=1)
+    assert opened == [("/dev/video3", {"format": "v4l2"})]
+    assert 1 <= done.frames < len(EVEN)
+    assert len(read(out)[0]) == done.frames
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [("linux", "camera:97: /dev/video97 cannot be opened"), ("darwin", "camera:97: cameras are read on Linux only")],
+)
+def test_a_camera_that_is_not_there_is_refused(tiny, tmp_path, monkeypatch, platform, message):
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(ccnet.PictureError, match=message):
+        predict_video(tiny, Camera(97), {tmp_path / "a.mp4": lambda frame, _: frame})
+
+
+def test_frames_that_change_their_size_are_labelled_and_written_in_the_first_one(of_clips, clip, tmp_path, monkeypatch):
+    small, large = clip(EVEN[:3]), clip(EVEN[:3], width=64, height=48, name="large.mp4")
+    mixed = [*read(small)[0], *read(large)[0]]
+    monkeypatch.setattr("ccnet_core.video._frames", lambda path, stream, times: _timed(mixed, times))
+    shapes = []
+    out = tmp_path / "a.mp4"
+    predict_video(of_clips, small, {out: lambda frame, labels: shapes.append(labels.shape) or frame})
+    assert shapes == [(32, 48)] * 3 + [(48, 64)] * 3
+    assert [frame.shape for frame in read(out)[0]] == [(32, 48, 3)] * 6
+
+
+def _timed(frames, times):
+    for index, frame in enumerate(frames):
+        times.append((index * 512, 512))
+        yield frame

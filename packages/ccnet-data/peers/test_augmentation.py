@@ -6,8 +6,9 @@ import pytest
 from mmcv.transforms import RandomResize
 from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop
 
-from ccnet_data.augment import is_mixed, pad, resize_crop, scaled_size
+from ccnet_data.augment import is_mixed, pad, scaled_size
 from ccnet_data.photometric import adjust_brightness, adjust_contrast, adjust_saturation, distort, rotate_hue
+from ccnet_data.resize import resize_crop
 
 
 @pytest.fixture

@@ -7,10 +7,13 @@ from contextlib import AbstractContextManager
 from importlib.util import module_from_spec, spec_from_file_location
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
+
+import ccnet_data
 
 SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -85,12 +88,47 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def serve_hub() -> Callable[[Path], AbstractContextManager[str]]:
     """Serves the folders in a folder as the datasets of a Hub, on the loopback interface; see hub_server.py."""
-    specification = spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+    return module_beside("hub_server").serve
+
+
+@pytest.fixture(scope="session")
+def beacon_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 47 beacon pictures in 12 shards of 4 pictures (the last has 3): train, and 1 shard of 5: val."""
+    from ccnet_data.shards.columns import Columns
+    from ccnet_data.shards.manifest import Manifest, shard_name, write_manifest
+    from ccnet_data.shards.write import write_shard
+
+    folder, splits = tmp_path_factory.mktemp("beacon-shards"), {}
+    for split, length, rows in (("train", 47, 4), ("val", 5, 5)):
+        dataset = ccnet_data.load("beacon", split=split, length=length, size=48)
+        columns = Columns(encoding="png", task=dataset.task, classes=len(dataset.classes))
+        firsts = range(0, length, rows)
+        splits[split] = tuple(
+            write_shard(
+                (dataset[index] for index in range(first, min(first + rows, length))),
+                columns,
+                folder / shard_name(split, number, len(firsts)),
+            )
+            for number, first in enumerate(firsts)
+        )
+    facts = {"task": dataset.task, "classes": dataset.classes, "palette": dataset.palette, "flip_pairs": ()}
+    write_manifest(Manifest(dataset="beacon", encoding="png", quality=None, splits=splits, **facts), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def serve_faulty() -> Callable[[Path], AbstractContextManager]:
+    """Serves the files of a folder, with faults, on the loopback interface; see faulty_server.py."""
+    return module_beside("faulty_server").serve
+
+
+def module_beside(name: str) -> ModuleType:
+    specification = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert specification is not None
     assert specification.loader is not None
     module = module_from_spec(specification)
     specification.loader.exec_module(module)
-    return module.serve
+    return module
 
 
 @pytest.fixture

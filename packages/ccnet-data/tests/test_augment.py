@@ -1,13 +1,10 @@
-from fractions import Fraction
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ccnet_data.augment import TrainAugment, draw_crop, is_mixed, mirror, pad, resize_crop, resize_label, scaled_size
+from ccnet_data.augment import TrainAugment, draw_crop, is_mixed, mirror, pad, scaled_size
 from ccnet_data.errors import DataError
 from ccnet_data.registry import load
+from ccnet_data.resize import resize_label
 from ccnet_data.testing import check_sample
 
 
@@ -118,69 +115,6 @@ class TestScaledSize:
         assert (result["image"][:, 79, 119] != (124, 116, 104)).all()
 
 
-def slow_bilinear(image, size):
-    """Mix the four pixels around each centre in float64; beyond the last centre the picture goes on as it ends."""
-    (height, width), (rows, columns) = image.shape[1:], size
-    result = np.empty((3, rows, columns))
-    for row, column in np.ndindex(size):
-        y = min(max((row + 0.5) * height / rows - 0.5, 0), height - 1)
-        x = min(max((column + 0.5) * width / columns - 0.5, 0), width - 1)
-        top, left = int(y), int(x)
-        below, right = min(top + 1, height - 1), min(left + 1, width - 1)
-        upper = image[:, top, left] * (1 - (x - left)) + image[:, top, right] * (x - left)
-        lower = image[:, below, left] * (1 - (x - left)) + image[:, below, right] * (x - left)
-        result[:, row, column] = upper * (1 - (y - top)) + lower * (y - top)
-    return result
-
-
-def everything(size):
-    return slice(0, size[0]), slice(0, size[1])
-
-
-class TestResize:
-    def test_labels_take_the_nearest_value_and_never_mix(self):
-        label = np.array([[0, 255], [7, 3]], np.uint8)
-        expected = label.repeat(2, axis=0).repeat(3, axis=1)
-        np.testing.assert_array_equal(resize_label(label, (4, 6), everything((4, 6))), expected)
-
-    @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 9), (20, 13), (14, 27)])
-    def test_a_label_is_the_one_under_the_centre_of_its_pixel(self, size):
-        label = np.arange(63, dtype=np.uint8).reshape(7, 9)
-        resized = resize_label(label, size, everything(size))
-        for row, column in np.ndindex(size):
-            y, x = Fraction(2 * row + 1, 2 * size[0]) * 7, Fraction(2 * column + 1, 2 * size[1]) * 9
-            assert resized[row, column] == label[int(y), int(x)]
-
-    def test_pictures_are_interpolated_bilinearly_between_pixel_centres(self):
-        image = np.tile(np.array([0, 100], np.uint8), (3, 1, 1))
-        np.testing.assert_array_equal(resize_crop(image, (1, 4), np.s_[0:1, 0:4])[0], [[0, 25, 75, 100]])
-
-    @pytest.mark.parametrize("size", [(1, 1), (9, 8), (20, 30), (23, 31), (77, 100)])
-    def test_pictures_are_the_four_pixels_around_each_centre_mixed_and_rounded_down(self, size):
-        image = np.random.default_rng(0).integers(0, 256, (3, 40, 60), np.uint8)
-        expected = slow_bilinear(image, size)
-        # A step of the source is rounded down to 30 binary places, which moves a value by 3e-5 at most.
-        exact = np.floor(expected + 1e-4)
-        resized = resize_crop(image, size, everything(size))
-        assert ((resized == exact) | (resized == np.floor(expected - 1e-4))).all()
-
-    @given(
-        source=st.tuples(st.integers(1, 70), st.integers(1, 70)),
-        size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
-        data=st.data(),
-    )
-    def test_an_area_has_the_bits_of_the_whole_resized_picture_there(self, source, size, data):
-        image = np.random.default_rng(0).integers(0, 256, (3, *source), np.uint8)
-        starts = [data.draw(st.integers(0, extent - 1)) for extent in size]
-        stops = [data.draw(st.integers(start + 1, extent)) for start, extent in zip(starts, size, strict=True)]
-        area = (slice(starts[0], stops[0]), slice(starts[1], stops[1]))
-        whole = resize_crop(image, size, everything(size))
-        np.testing.assert_array_equal(resize_crop(image, size, area), whole[:, *area])
-        label = image[0]
-        whole_label = resize_label(label, size, everything(size))
-        np.testing.assert_array_equal(resize_label(label, size, area), whole_label[area])
-
-
 class TestDrawCrop:
     def test_every_place_is_as_likely(self):
         label, rng, hits = np.arange(36, dtype=np.uint8).reshape(6, 6), np.random.default_rng(0), np.zeros(36, int)
@@ -194,7 +128,7 @@ class TestDrawCrop:
         label, rng = np.arange(36, dtype=np.uint8).reshape(6, 6), np.random.default_rng(0)
         for _ in range(100):
             area, shown = draw_crop(label, (9, 13), (4, 5), 1, rng)
-            np.testing.assert_array_equal(shown, resize_label(label, (9, 13), everything((9, 13)))[area])
+            np.testing.assert_array_equal(shown, resize_label(label, (9, 13), np.s_[0:9, 0:13])[area])
 
     def test_a_picture_smaller_than_the_crop_is_taken_whole(self):
         label = np.zeros((2, 3), np.uint8)

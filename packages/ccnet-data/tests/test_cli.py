@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from PIL import Image
@@ -67,6 +69,11 @@ def test_a_fault_is_one_line_and_exit_code_2(arguments, message, tmp_path):
         ["preview", "beacon", "--out", "a.png", "--count", "0"],
         ["preview", "beacon", "--out", "a.png", "--seed", "-1"],
         ["stats", "beacon", "--workers", "x"],
+        ["convert", "beacon"],
+        ["convert", "beacon", "--out", "a", "--encoding", "gif"],
+        ["convert", "beacon", "--out", "a", "--encoding", "jpeg", "--quality", "101"],
+        ["convert", "beacon", "--out", "a", "--shard-size", "0MB"],
+        ["convert", "beacon", "--out", "a", "--shard-size", "2.5 GB"],
     ],
 )
 def test_a_wrong_command_line_exits_with_2(arguments, capsys):
@@ -135,6 +142,54 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path, capsys):
 def test_info_of_a_published_dataset_needs_no_files(capsys):
     assert main(["info", "cityscapes"]) == 0
     assert "published: train 2975, val 500, test 1525" in capsys.readouterr().out
+
+
+def test_convert_writes_shards_that_the_other_commands_read(tmp_path, capsys):
+    out = str(tmp_path / "out")
+    words = ["convert", "beacon", "length=40", "--out", out, "--encoding", "raw", "--shard-size", "300kB"]
+    assert main([*words, "--workers", "2"]) == 0
+    lines = [f"{out}, {split}: 40 samples in 3 shards, 0.7 MB" for split in ("train", "val")]
+    assert capsys.readouterr().out.splitlines() == lines
+    assert main([*words, "--workers", "0"]) == 0
+    assert capsys.readouterr().out.splitlines() == [*lines, f"{out} was complete already; nothing was written"]
+    assert main(["verify", "shards", "--root", out, "--workers", "0"]) == 0
+    assert "80 samples in" in capsys.readouterr().out
+    (tmp_path / "out" / "val-00001-of-00003.parquet").unlink()
+    assert main(["verify", "shards", "--root", out, "--workers", "0"]) == 1
+    assert "incomplete: " in capsys.readouterr().out
+
+
+def test_convert_takes_chosen_splits_and_the_quality_of_jpeg(tmp_path, capsys):
+    out = str(tmp_path / "out")
+    words = ["convert", "beacon", "length=5", "--out", out, "--split", "val", "--workers", "0"]
+    assert main([*words, "--encoding", "png", "--quality", "80"]) == 2
+    assert capsys.readouterr().err == "error: quality is that of jpeg; leave it out for png.\n"
+    assert main([*words, "--encoding", "jpeg", "--quality", "80"]) == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["quality"], list(manifest["splits"])) == (80, ["val"])
+
+
+def test_an_interrupted_conversion_ends_at_once_and_leaves_nothing_half_written(tmp_path):
+    out = tmp_path / "out"
+    words = [
+        "convert",
+        "beacon",
+        "length=100000",
+        "size=256",
+        "--out",
+        str(out),
+        "--shard-size",
+        "1GB",
+        "--workers",
+        "2",
+    ]
+    running = subprocess.Popen([sys.executable, "-m", "ccnet_data", *words], stderr=subprocess.PIPE, text=True)
+    while running.poll() is None and not list(out.glob(".train-*")):
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, printed = running.communicate(timeout=60)
+    assert (running.returncode, printed) == (130, "")
+    assert [file.name for file in out.iterdir()] == ["conversion.jsonl"]
 
 
 def test_prepare_needs_both_folders_and_reports_a_wrong_one(tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ccnet_data.errors import DataError, OutsideClassesError
-from ccnet_data.labels import ClassLabels, ColourLabels, MappedLabels
+from ccnet_data.labels import ClassLabels, ColourLabels, MappedLabels, require_classes
 
 
 @pytest.fixture
@@ -22,6 +22,17 @@ def test_class_indices_are_read_as_they_are(png, labels):
 def test_values_without_a_class_are_listed(png, labels):
     with pytest.raises(DataError, match=re.escape("a.png: label values 1, 2 are outside the 1 classes (0 to 0)")):
         ClassLabels(count=1)(png(labels), "a.png")
+
+
+def test_every_value_is_a_class_or_ignored_or_refused():
+    for count in (1, 2, 19, 254, 255):
+        for value in range(256):
+            label = np.array([[0, value], [255, 0]], np.uint8)
+            if value < count or value == 255:
+                require_classes(label, count, "a.png")
+            else:
+                with pytest.raises(OutsideClassesError, match=f"a.png: label values {value} are outside"):
+                    require_classes(label, count, "a.png")
 
 
 def test_values_are_mapped_to_classes(png, labels):

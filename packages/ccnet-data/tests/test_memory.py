@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from Linux's /proc")  # noqa: PTH110
@@ -128,3 +129,21 @@ def test_four_thousand_samples_leak_neither_memory_nor_files(make_folder, on_err
     assert found["grown"] < 5
     assert found["opened"] == 0
     assert (found["replaced"] > 500) == (on_error == "replace")
+
+
+READ_PICTURE = """
+from pathlib import Path
+from ccnet_data.pictures import read_picture
+
+small, large = (Path(root, name).read_bytes() for name in ("small.png", "large.png"))
+read_picture(small, "small")
+before = megabytes("VmHWM")
+read_picture(large, "large")
+result = (megabytes("VmHWM") - before) * 2**20 / (4000 * 3000)
+"""
+
+
+def test_a_picture_is_read_in_8_bytes_per_pixel(save):
+    file = save("large.png", np.zeros((3000, 4000, 3), np.uint8))
+    save("small.png", np.zeros((3, 4, 3), np.uint8))
+    assert measured(file.parent, READ_PICTURE) < 8

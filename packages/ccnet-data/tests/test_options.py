@@ -11,6 +11,7 @@ from ccnet_data.options import (
     Option,
     Options,
     build,
+    byte_count,
     describe,
     number,
     one_or_several,
@@ -133,8 +134,21 @@ def test_readers_return_the_declared_type(read, value, expected):
         (several(text, count=2), ["a"]),
         (one_or_several(text), 3),
         (one_or_several(text), []),
+        (byte_count, "32 GiB"),
+        (byte_count, "many"),
+        (byte_count, -1),
+        (byte_count, 0),
+        (byte_count, True),
     ],
 )
 def test_readers_refuse_other_values_and_show_them(read, value):
     with pytest.raises(DataError, match=r"must be .*, got "):
         read(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, 1), ("1", 1), ("20B", 20), ("1.5kB", 1500), ("3 mb", 3 * 10**6), ("32GB", 32 * 10**9), ("2T", 2 * 10**12)],
+)
+def test_bytes_are_counted_in_thousands(value, expected):
+    assert byte_count(value) == expected

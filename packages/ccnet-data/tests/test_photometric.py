@@ -102,6 +102,15 @@ def test_every_combination_of_the_four_is_as_likely(monkeypatch):
     assert all(140 < count < 260 for count in combinations.values())
 
 
+def test_blocks_leave_no_seams(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (3, 20, 30), np.uint8)
+    everything = [True, True, True, True, True]
+    expected = distort(image, Scripted(everything, share=0.7))
+    for pixels in (1, 37, 599):
+        monkeypatch.setattr(photometric, "_BLOCK", pixels)
+        np.testing.assert_array_equal(distort(image, Scripted(everything, share=0.7)), expected)
+
+
 def test_nothing_drawn_gives_the_picture_back_exactly(colours):
     image = colours.astype(np.uint8)
     np.testing.assert_array_equal(distort(image, Scripted([True, False, False, False, False], share=0)), image)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
+from ccnet_data import pictures
 from ccnet_data.errors import DataError, SizeMismatchError
 from ccnet_data.pictures import (
     channels_first,
@@ -273,6 +274,12 @@ def test_a_label_on_its_side_hints_at_the_exif_data_of_the_picture(png, colours)
 def test_channels_first_undoes_channels_last(colours):
     image = np.ascontiguousarray(colours.transpose(2, 0, 1))
     np.testing.assert_array_equal(channels_first(channels_last(image)), image)
+
+
+@pytest.mark.parametrize("pixels", [1, 6, 13, 18])
+def test_strips_leave_no_seams(colours, monkeypatch, pixels):
+    monkeypatch.setattr(pictures, "_STRIP", pixels)
+    np.testing.assert_array_equal(channels_first(Image.fromarray(colours)), colours.transpose(2, 0, 1))
 
 
 class TestReadColours:

@@ -23,7 +23,7 @@ def test_every_public_name_exists_and_is_listed():
 
 def test_importing_needs_neither_torch_nor_the_siblings_nor_slow_readers():
     siblings = {"torch", "accelerate", "ccnet_core", "ccnet_kernels", "ccnet_train"}
-    unwanted = siblings | {"datasets", "scipy", "pycocotools", "tqdm"}
+    unwanted = siblings | {"datasets", "pyarrow", "scipy", "pycocotools", "tqdm"}
     code = f"import sys, ccnet_data.plugin, ccnet_data.cli; print(sorted(set(sys.modules) & {unwanted!r}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -3,8 +3,9 @@ import re
 
 import pytest
 
-from ccnet_data.errors import DataError
+from ccnet_data.errors import DataError, FetchError
 from ccnet_data.registry import check, load
+from ccnet_data.replace import Replacing
 from ccnet_data.testing import check_dataset
 
 CLASSES = ["one", "two", "three", "four", "five"]
@@ -30,6 +31,32 @@ def test_a_damaged_sample_is_replaced_by_the_same_one_every_time_and_says_so(roo
     assert re.search(r"c\.png: the file is empty", stand_in["replaces"])
     assert dataset.replaced == 2
     assert re.search(r"sample 2 replaced by \d \(2 in this process\): .*c\.png: the file is empty", caplog.text)
+
+
+class Streamed:
+    """Two samples, of which the first cannot be fetched now and the second is damaged; offers an order."""
+
+    api_version, task, classes, palette, ignore_index, flip_pairs = 1, "segmentation", (), (), 255, ()
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise DataError("damaged") if index else FetchError("no network")
+
+    def order(self, seed):
+        return seed
+
+
+def test_what_cannot_be_fetched_is_not_replaced():
+    for index in (0, 1):  # the one that would stand in for the damaged one cannot be fetched
+        with pytest.raises(FetchError, match="no network"):
+            Replacing(Streamed())[index]
+
+
+def test_an_order_is_passed_on(root):
+    assert Replacing(Streamed()).order(5) == 5
+    assert not hasattr(open_with("replace", root), "order")
 
 
 def test_whole_samples_are_untouched(root):

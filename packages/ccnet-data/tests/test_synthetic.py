@@ -70,18 +70,20 @@ def test_background_is_grey_noise(beacon):
     assert background.std() == pytest.approx(12, abs=1)
 
 
-def test_boxes_keep_their_distance_and_stay_inside():
+@pytest.mark.parametrize("strip", [False, True])
+def test_boxes_keep_their_distance_and_stay_inside(strip):
     rng = np.random.default_rng(0)
     reached = set()
     for _ in range(50):
-        beacon, squares = place(64, rng)
-        reached |= {start for corner in squares for start in corner}
-        boxes = [(*beacon, 14), *((*corner, 8) for corner in squares)]
-        for number, (y, x, side) in enumerate(boxes):
+        beacon, squares = place(64, rng, strip=strip)
+        assert beacon[2:] == ((64, 8) if strip else (14, 14))
+        reached |= {start for square in squares for start in square[:2]}
+        boxes = [beacon, *squares]
+        for number, (y, x, height, width) in enumerate(boxes):
             assert min(y, x) >= 0
-            assert max(y, x) + side <= 64
-            for y2, x2, side2 in boxes[:number]:
-                assert max(y - (y2 + side2), y2 - (y + side), x - (x2 + side2), x2 - (x + side)) >= GAP
+            assert max(y + height, x + width) <= 64
+            for y2, x2, height2, width2 in boxes[:number]:
+                assert max(y - (y2 + height2), y2 - (y + height), x - (x2 + width2), x2 - (x + width)) >= GAP
     assert (min(reached), max(reached)) == (0, 64 - 8)
 
 
@@ -147,3 +149,63 @@ def test_placing_in_too_small_a_picture_ends_with_an_error(size):
 def test_the_smallest_size_finds_room_every_time():
     for seed in range(200):
         place(SMALLEST, np.random.default_rng(seed))
+        place(SMALLEST, np.random.default_rng(seed), strip=True)
+
+
+@pytest.fixture
+def clips():
+    return load("beacon", split="train", length=40, size=48, frames=4)
+
+
+def lit(sample):
+    """The frames that show a beacon, found by its colour alone."""
+    frames = [{**sample, "image": frame} for frame in sample["image"]]
+    return [place for place, frame in enumerate(frames) if np.count_nonzero(beacon_mask(frame)) == 48 * 8]
+
+
+def test_clips_conform(clips):
+    check_dataset(clips)
+    assert clips.task == "video"
+    for sample in clips:
+        check_sample(sample, clips)
+        assert sample["image"].shape == (4, 3, 48, 48)
+
+
+def test_the_strip_of_a_clip_goes_from_edge_to_edge(clips):
+    for sample in clips:
+        rows, columns = np.nonzero(beacon_mask({**sample, "image": sample["image"][0]}))
+        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (48, 8)
+
+
+def test_the_beacon_of_a_clip_goes_out_before_the_last_frame(clips):
+    frames = [lit(sample) for sample in clips]
+    assert {tuple(places) for places in frames} == {(0,), (0, 1), (0, 1, 2)}
+
+
+def test_the_colour_that_was_lit_is_the_class_of_the_squares_in_the_last_frame(clips):
+    for sample in clips:
+        frame = {**sample, "image": sample["image"][lit(sample)[0]]}
+        colour = frame["image"][:, beacon_mask(frame)][:, 0]
+        square = sample["label"] > 0
+        assert set(sample["label"][square]) == {1 + BEACON_COLOURS.index(tuple(map(int, colour)))}
+        assert np.count_nonzero(square) == 5 * 8 * 8
+        assert sample["image"][:, :, square].max() < 30 + 60  # dark, and in the same place in every frame
+
+
+def test_the_last_frame_tells_nothing_of_the_class(clips):
+    means = {1: [], 2: [], 3: []}
+    for sample in load("beacon", split="train", length=200, size=48, frames=2):
+        means[int(sample["label"].max())].append(sample["image"][-1].mean(axis=(1, 2)))
+    for of_class in means.values():
+        np.testing.assert_allclose(np.mean(of_class, axis=0), 99, atol=1)
+
+
+def test_each_frame_of_a_clip_has_noise_of_its_own(clips):
+    image = clips[0]["image"].astype(int)
+    assert all(np.abs(image[t] - image[t + 1]).mean() > 5 for t in range(3))
+
+
+def test_the_fewest_frames_of_a_clip_are_two(clips):
+    assert lit(load("beacon", split="val", length=1, size=48, frames=2)[0]) == [0]
+    with pytest.raises(DataError, match="frames must be a whole number from 1 to 100, got 0"):
+        load("beacon", split="train", frames=0)

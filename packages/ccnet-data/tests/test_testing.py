@@ -63,6 +63,45 @@ def test_wrong_attributes_are_named(beacon, changes, message):
         check_dataset(Changed(beacon, **changes))
 
 
+class Ordered(Changed):
+    """A conforming dataset that offers the order `indices`, of which a pickled copy gives what `copied` makes."""
+
+    def __init__(self, dataset, indices, copied=unchanged):
+        super().__init__(dataset)
+        self._indices, self._copied = indices, copied
+
+    def order(self, seed):
+        return SimpleNamespace(index_at=self._indices.__getitem__)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._indices = self._copied(self._indices)
+
+
+def test_an_order_that_holds_every_sample_once_an_epoch_passes(beacon):
+    check_dataset(Ordered(beacon, [2, 0, 1, 1, 0, 2]))
+
+
+@pytest.mark.parametrize("indices", [[0, 0, 1, 0, 1, 2], [0, 1, 3, 0, 1, 2], [0, 1, -1, 0, 1, 2]])
+def test_an_order_that_is_no_permutation_is_found(beacon, indices):
+    with pytest.raises(DataError, match=r"^The order of epoch 0 holds an index twice, or one that is no sample\.$"):
+        check_dataset(Ordered(beacon, indices))
+
+
+def test_an_order_that_is_no_permutation_in_a_later_epoch_is_found(beacon):
+    with pytest.raises(DataError, match="order of epoch 1"):
+        check_dataset(Ordered(beacon, [0, 1, 2, 0, 1, 1]))
+
+
+def reversed_copy(indices):
+    return indices[::-1]
+
+
+def test_an_order_that_is_another_one_in_a_pickled_copy_is_found(beacon):
+    with pytest.raises(DataError, match="order of a pickled copy is another one"):
+        check_dataset(Ordered(beacon, [0, 1, 2, 0, 1, 2], reversed_copy))
+
+
 def test_missing_attributes_are_named(beacon):
     dataset = Changed(beacon)
     del dataset.palette

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from ccnet_data.workers import CHUNK, every_sample
+from ccnet_data.workers import CHUNK, every_job, every_sample
 
 
 @pytest.mark.parametrize(("workers", "count"), [(0, 0), (2, 0), (0, 3), (2, 3), (None, 40), (3, 5 * CHUNK + 1)])
@@ -30,6 +30,77 @@ def test_without_a_number_there_is_a_process_for_each_cpu_that_may_be_used(monke
     monkeypatch.setattr("ccnet_data.workers._shared", lambda _, __, processes: [processes])
     assert list(every_sample(range(1000), operator.getitem, None, "numbers")) == [3]
     assert list(every_sample(range(2 * CHUNK), operator.getitem, None, "numbers")) == [2]
+
+
+def test_jobs_are_done_here_without_processes():
+    done = list(every_job([2, 3], lambda job, advance: [advance(1) for _ in range(job)], 0, 5, "jobs"))
+    assert [len(result) for result in done] == [2, 3]
+
+
+def run_jobs(tmp_path, body, use):
+    """Run a script that has `work(job, advance)` in `body`, and `use` of the results of the jobs 5, 50 and 7."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\nfrom ccnet_data.errors import DataError\nfrom ccnet_data.workers import every_job\n\n"
+        + textwrap.dedent(body)
+        + "\nif __name__ == '__main__':\n    results = every_job([5, 50, 7], work, 2, 62, 'title')\n"
+        + textwrap.indent(textwrap.dedent(use), "    ")
+    )
+    return subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, timeout=60)
+
+
+def test_every_job_is_done_once_by_several_processes(tmp_path):
+    body = """
+        def work(job, advance):
+            for _ in range(job):
+                advance(1)
+                time.sleep(0.01)
+            return job, os.getpid()
+    """
+    use = "pairs = list(results)\nprint(sorted(job for job, _ in pairs), len({process for _, process in pairs}))"
+    result = run_jobs(tmp_path, body, use)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "[5, 7, 50] 2\n", "")
+
+
+def test_the_bar_counts_what_the_processes_advance(tmp_path):
+    body = """
+        import tqdm
+        class Bar:
+            counted = 0
+            def __init__(self, total, **_):
+                self.total = total
+            def __enter__(self):
+                return self
+            def __exit__(self, *_):
+                print(Bar.counted, "of", self.total)
+            def update(self, count):
+                Bar.counted += count
+        tqdm.tqdm = Bar
+        def work(job, advance):
+            for _ in range(job):
+                advance(1)
+    """
+    result = run_jobs(tmp_path, body, "list(results)")
+    assert (result.stdout, result.stderr) == ("62 of 62\n", "")
+
+
+def test_an_error_in_a_job_calls_the_others_off(tmp_path):
+    body = """
+        def work(job, advance):
+            if job == 5:
+                raise DataError("a damaged sample")
+            while True:
+                advance(1)
+                time.sleep(0.01)
+    """
+    result = run_jobs(tmp_path, body, "list(results)")
+    assert result.returncode == 1
+    assert "DataError: a damaged sample" in result.stderr.splitlines()[-1]
+
+
+def test_a_process_that_dies_in_a_job_is_an_error_and_not_a_hang(tmp_path):
+    result = run_jobs(tmp_path, "def work(job, advance):\n    os._exit(7)\n", "list(results)")
+    assert "DataError: A process ended in the middle of 62 samples" in result.stderr
 
 
 def run(tmp_path, body, guard="if __name__ == '__main__':"):

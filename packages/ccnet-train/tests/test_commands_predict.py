@@ -148,3 +148,22 @@ def test_ctrl_c_says_that_the_same_command_continues(folder, weights, tmp_path, 
     monkeypatch.setattr(sys.modules["ccnet_core.predict_many"], "predict_batch", interrupted)
     assert predict(folder, "--model", weights, "--out", tmp_path / "out") == 130
     assert capsys.readouterr().err == "\nstopped. What is written is whole. The same command continues.\n"
+
+
+def test_clips_of_a_split_are_predicted_and_shown_by_their_last_frame(recipe, tmp_path):
+    model = ccnet.CCNet.from_config("ccnet_tiny", classes=("ground", "red", "green"), frames=3)
+    model.save_pretrained(tmp_path / "weights")
+    clips = recipe("data.options.frames=3", "data.val.length=2")
+    options = (
+        "--recipe",
+        clips,
+        "--model",
+        tmp_path / "weights",
+        "--out",
+        tmp_path / "out",
+        "--save",
+        "overlay,labels",
+    )
+    assert main(["predict", *map(str, options)]) == 0
+    assert results(tmp_path / "out") == [f"val-{n}_{kind}.png" for n in (0, 1) for kind in ("labels", "overlay")]
+    assert labels(tmp_path / "out" / "val-0_labels.png").shape == (32, 32)

@@ -82,6 +82,12 @@ def test_a_picture_that_cannot_be_read_names_the_split(squares, split):
         dataset[2]
 
 
+def test_an_order_that_a_dataset_offers_is_passed_on(squares, monkeypatch):
+    assert not hasattr(load_split(squares().data, "train"), "order")
+    monkeypatch.setattr("fake_data.Squares.order", lambda squares, seed: (squares.split, seed), raising=False)
+    assert load_split(squares().data, "train").order(3) == ("train", 3)
+
+
 def test_an_empty_split_is_refused(squares):
     with pytest.raises(TrainError, match=r"split 'val': it holds no pictures. Check data.root"):
         load_split(squares("data.val.length=0").data, "val")
@@ -89,7 +95,7 @@ def test_an_empty_split_is_refused(squares):
 
 def test_a_dataset_for_another_task_is_refused(squares, monkeypatch):
     monkeypatch.setattr("fake_data.Squares.task", "instances")
-    with pytest.raises(TrainError, match=r"split 'train': its task is 'instances', and this trainer trains 'segment"):
+    with pytest.raises(TrainError, match=r"split 'train': its task is 'instances', and this trainer trains segment"):
         load_split(squares().data, "train")
 
 

@@ -15,6 +15,7 @@ class Pictures:
 
     classes = ("a", "b", "c")
     ignore_index = 255
+    task = "segmentation"
 
     def __init__(self, model):
         rng = np.random.default_rng(0)

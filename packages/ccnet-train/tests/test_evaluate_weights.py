@@ -67,6 +67,13 @@ def test_fresh_replaces_an_evaluation_of_other_weights(squares, weights, tmp_pat
     assert read_subject(tmp_path / "out").plan.flip
 
 
+def test_a_weights_folder_keeps_the_evaluation_of_its_run(squares, weights, tmp_path):
+    before = {path.name: path.read_bytes() for path in weights.iterdir()}
+    with pytest.raises(TrainError, match=r"a weights folder.* Give another --out"):
+        evaluate_weights(squares(), weights, out=weights, fresh=True, show=False)
+    assert {path.name: path.read_bytes() for path in weights.iterdir()} == before
+
+
 def test_labels_are_the_predictions(squares, weights, tmp_path):
     recipe = squares()
     evaluate_weights(recipe, weights, out=tmp_path / "out", labels="indices", show=False)

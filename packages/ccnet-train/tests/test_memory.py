@@ -24,7 +24,7 @@ def prepared(squares):
 
 def estimated(prepared, size=(64, 96), pictures=2):
     recipe, network, objective = prepared
-    return step_memory(network, objective, recipe, size, pictures)
+    return step_memory(network, objective, recipe, (3, *size), pictures)
 
 
 def highest_of_a_real_step(recipe, network, objective, size, pictures):

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,18 @@ def batches_of(start, stop, *, rank=0, processes=1, accumulation=1, workers=0, l
     )
     dataset = PositionDataset(Numbers(length), add_noise, SEED)
     return list(loader(dataset, positions, workers=workers, pin=False))
+
+
+class Backwards(Numbers):
+    """A dataset with an order of its own: from the last sample to the first, shifted by the seed."""
+
+    def order(self, seed):
+        return SimpleNamespace(index_at=lambda position: (seed - position) % self.length)
+
+
+def test_the_order_a_dataset_offers_is_taken():
+    samples = PositionDataset(Backwards(10), add_noise, SEED)
+    assert [samples[position]["id"] for position in range(12)] == list("543210987654")
 
 
 def test_every_epoch_is_another_permutation():

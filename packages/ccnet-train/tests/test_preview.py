@@ -23,7 +23,7 @@ def test_the_rows_are_spread_over_the_split(squares, tmp_path):
     asked = []
 
     class Watched:
-        palette = dataset.palette
+        palette, task = dataset.palette, dataset.task
 
         def __len__(self):
             return len(dataset)

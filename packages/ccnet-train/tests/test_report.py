@@ -167,7 +167,7 @@ def test_a_report_of_a_split_shows_its_best_and_worst_pictures(squares, tmp_path
         evaluation_of(dataset.classes, matrices),
         make_subject(),
         dataset=dataset,
-        predict=lambda picture: np.zeros(picture.shape[1:], np.uint8),
+        predict=lambda sample: np.zeros_like(sample["label"]),
         run=RunFolder(tmp_path),
     )
     reader = Reader(path.read_text("utf-8"))

@@ -30,7 +30,7 @@ def report(squares, tmp_path, evaluation_of, make_subject):
         evaluation_of(dataset.classes, matrices, names=f"a very long name of a picture/{'x' * 90}{{}}.png"),
         make_subject(weights="/a/long/path" * 20),
         dataset=dataset,
-        predict=lambda picture: np.ones(picture.shape[1:], np.uint8),
+        predict=lambda sample: np.ones_like(sample["label"]),
         run=RunFolder(tmp_path),
     )
     return path

@@ -32,6 +32,7 @@ class Pictures:
 
     palette = ((10, 10, 10), (250, 0, 0), (0, 250, 0))
     ignore_index = 255
+    task = "segmentation"
 
     def __init__(self, image, label):
         self.sample = {"image": image, "label": label, "id": "0.png"}
@@ -107,8 +108,8 @@ def test_the_split_is_asked_for_the_picture_and_its_image_is_what_is_predicted(s
     truths = [dataset[index]["label"] for index in range(len(dataset))]
     asked = []
 
-    def predict(picture):
-        asked.append(picture)
+    def predict(sample):
+        asked.append(sample["image"])
         return truths[1]
 
     shown = draw(compared(*zip(truths, truths, strict=True)), 1, dataset, predict)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from ccnet_core.attention.plugins import attention_backends
 from ccnet_core.attention_map import attention_map
+from ccnet_core.clip_predictor import ClipPredictor
 from ccnet_core.config import CCNetConfig, InferencePlan
 from ccnet_core.convert import convert_checkpoint
 from ccnet_core.errors import AttentionError, CCNetError, ConfigError, OptimizedError, PictureError, WeightsError
@@ -17,7 +18,12 @@ from ccnet_core.optimized import Agreement, OptimizedCCNet
 from ccnet_core.predict import Prediction, predict
 from ccnet_core.predict_large import estimate_large, predict_large
 from ccnet_core.predict_many import PicturePrediction, predict_many
-from ccnet_core.rcca import CrissCrossAttention, CrissCrossAttention3d, RecurrentCrissCrossAttention
+from ccnet_core.rcca import (
+    CrissCrossAttention,
+    CrissCrossAttention3d,
+    RecurrentCrissCrossAttention,
+    RecurrentCrissCrossAttention3d,
+)
 from ccnet_core.zoo import list_models
 
 __version__ = version("ccnet-core")
@@ -30,6 +36,7 @@ __all__ = [
     "CCNetError",
     "CCNetOutput",
     "CategoryConsistentLoss",
+    "ClipPredictor",
     "ConfigError",
     "CrissCrossAttention",
     "CrissCrossAttention3d",
@@ -43,6 +50,7 @@ __all__ = [
     "PicturePrediction",
     "Prediction",
     "RecurrentCrissCrossAttention",
+    "RecurrentCrissCrossAttention3d",
     "WeightsError",
     "attention_backends",
     "attention_map",

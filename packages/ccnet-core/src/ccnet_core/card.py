@@ -43,7 +43,7 @@ def model_card(
 {metadata(config, metrics, datasets, license)}---
 # {markdown(config.name)}
 
-A semantic segmentation network {_attention(config.head)} for {config.num_classes} classes.
+A semantic segmentation network {_attention(config.head)} for {config.num_classes} classes.{_clips(config.head)}
 
 ![{caption}](picture.png)
 
@@ -90,6 +90,15 @@ def _attention(head: HeadConfig) -> str:
         return "without attention"
     steps = "1 step" if head.recurrence == 1 else f"{head.recurrence} steps"
     return f"with {ATTENTION_NAMES[head.attention]} ({steps})"
+
+
+def _clips(head: HeadConfig) -> str:
+    if head.frames == 1:
+        return ""
+    return (
+        f"\n\nIt labels a frame of a video from this frame and the {head.frames - 1} before it; a picture is a clip of "
+        "one frame. `ccnet.ClipPredictor` and `ccnet predict` follow a video."
+    )
 
 
 def _input(config: CCNetConfig) -> str:

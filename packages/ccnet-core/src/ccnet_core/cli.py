@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from ccnet_core import __version__
-from ccnet_core.commands import attend, convert, doctor, export, models, predict, predict_large
+from ccnet_core.commands import attend, convert, demo, doctor, export, models, predict, predict_large
 from ccnet_core.errors import CCNetError
 
-COMMANDS = (predict, predict_large, attend, convert, export, models, doctor)
+COMMANDS = (predict, predict_large, attend, demo, convert, export, models, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,7 +27,10 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class PixelStatistics:
-    """What is subtracted from, and divides, a pixel (0-255), per channel in `channel_order`."""
+    """How bytes are normalised: (pixel - `mean`) / `std`, all from 0 to 255, per channel in `channel_order`.
+
+    The defaults are ImageNet's. Raises ConfigError for numbers that are not finite and for a `std` of 0 or below.
+    """
 
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
@@ -52,7 +55,8 @@ class HeadConfig:
     of the three convolutions around attention: 3 in every published model, 1 keeps the head from seeing neighbours.
     `negative_slope` belongs to the activation after these: 0 is ReLU, the authors' network has leaky ReLU with 0.01.
     `gamma` is where the learned weight of attention starts: 0 in every published model. `consistency_channels` adds a
-    1x1 convolution of the attended features for the category consistent loss (16 in the paper).
+    1x1 convolution of the attended features for the category consistent loss (16 in the paper). `frames` above 1 makes
+    a model of clips of up to so many frames: attention also goes along time.
     """
 
     attention: Literal["criss_cross", "non_local"] = "criss_cross"
@@ -65,6 +69,7 @@ class HeadConfig:
     dropout: float = 0.1
     gamma: float = 0.0
     consistency_channels: int | None = None
+    frames: int = 1
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
@@ -77,7 +82,7 @@ class HeadConfig:
         require(fits, f"channels {self.channels} must be a multiple of reduction {self.reduction}")
         counted = is_whole(self.recurrence) and 0 <= self.recurrence <= LARGEST_COUNT
         require(counted, f"recurrence must be a whole number from 0 to {LARGEST_COUNT}, got {self.recurrence!r}")
-        require_sizes(kernel_size=(self.kernel_size,), largest=LARGEST_COUNT)
+        require_sizes(kernel_size=(self.kernel_size,), frames=(self.frames,), largest=LARGEST_COUNT)
         require(self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}")
         require_slope(self.negative_slope)
         require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
@@ -186,7 +191,13 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class CCNetConfig:
-    """A whole model. `classes` and `palette` (red, green, blue, 0-255) have one entry per class."""
+    """A whole model: what `config.json` of a weights folder holds.
+
+    `classes` and `palette` (red, green, blue, 0-255) have one entry per class. `backbone`, `head` and `auxiliary`, None
+    for no auxiliary head, say how the network is built; `pixels` how bytes are normalised; `align_corners` how logits
+    are upsampled; `inference` how a picture is cut and scaled. `published` is what was published of it.
+    Raises ConfigError for values that do not fit together.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -217,6 +228,11 @@ class CCNetConfig:
         """The number of classes."""
         return len(self.classes)
 
+    @property
+    def task(self) -> Literal["segmentation", "video"]:
+        """What the model takes: pictures, or clips whose last frame it labels."""
+        return "video" if self.head.frames > 1 else "segmentation"
+
     def with_classes(
         self,
         num_classes: int | None = None,
@@ -226,7 +242,7 @@ class CCNetConfig:
         """Return this configuration for other classes.
 
         As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
-        colours left out those of :func:`default_palette`.
+        colours left out those of :func:`ccnet_core.config.default_palette`.
         """
         counted = num_classes is None or (is_whole(num_classes) and 0 < num_classes <= LARGEST_SIZE)
         require(counted, f"num_classes must be a whole number from 1 to {LARGEST_SIZE}, got {num_classes!r}")
@@ -252,10 +268,16 @@ class CCNetConfig:
         return dataclasses.replace(self, head=dataclasses.replace(self.head, recurrence=recurrence), published=None)
 
     def with_attention(self, attention: Literal["criss_cross", "non_local"]) -> "CCNetConfig":
-        """Return this configuration with another kind of attention; see :class:`HeadConfig`."""
+        """Return this configuration with another kind of attention; see :class:`ccnet_core.config.HeadConfig`."""
         if attention == self.head.attention:
             return self
         return dataclasses.replace(self, head=dataclasses.replace(self.head, attention=attention), published=None)
+
+    def with_frames(self, frames: int) -> "CCNetConfig":
+        """Return this configuration for clips of up to `frames` frames, 1 for pictures."""
+        if frames == self.head.frames:
+            return self
+        return dataclasses.replace(self, head=dataclasses.replace(self.head, frames=frames), published=None)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return plain data for YAML or JSON."""

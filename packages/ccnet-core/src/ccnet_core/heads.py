@@ -10,8 +10,14 @@ from torch import Tensor, nn
 
 from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.config import AuxiliaryHeadConfig, HeadConfig
-from ccnet_core.non_local import RecurrentNonLocalBlock
-from ccnet_core.rcca import RecurrentCrissCrossAttention
+from ccnet_core.non_local import RecurrentNonLocalBlock, RecurrentNonLocalBlock3d
+from ccnet_core.rcca import RecurrentCrissCrossAttention, RecurrentCrissCrossAttention3d
+
+ATTENTION: dict[str, tuple[type[RecurrentCrissCrossAttention | RecurrentNonLocalBlock], ...]] = {
+    "criss_cross": (RecurrentCrissCrossAttention, RecurrentCrissCrossAttention3d),
+    "non_local": (RecurrentNonLocalBlock, RecurrentNonLocalBlock3d),
+}
+"""The modules of each `HeadConfig.attention`: for pictures, for clips."""
 
 
 class ConvNormRelu(nn.Sequential):
@@ -63,7 +69,10 @@ class CrissCrossHead(Checkpointed):
 
     def forward(self, x: Tensor, *, consistency: bool = False) -> tuple[Tensor, Tensor | None]:
         """(B, C, h, w) -> logits (B, K, h, w), and the features (B, consistency_channels, h, w) if asked for."""
-        attended = self.attention(self.reduce(x))
+        return self.decide(x, self.attention(self.reduce(x)), consistency=consistency)
+
+    def decide(self, x: Tensor, attended: Tensor, *, consistency: bool) -> tuple[Tensor, Tensor | None]:
+        """Return what :meth:`forward` does, from its input and what attention made of it."""
         features = self.consistency(attended) if consistency and self.consistency is not None else None
         fused = self.fuse(torch.cat([x, self.refine(attended)], dim=1))
         return self.classify(fused), features
@@ -71,7 +80,8 @@ class CrissCrossHead(Checkpointed):
 
 def make_attention(config: HeadConfig) -> RecurrentCrissCrossAttention | RecurrentNonLocalBlock:
     """Return what stands between reduce and refine."""
-    block = RecurrentCrissCrossAttention if config.attention == "criss_cross" else RecurrentNonLocalBlock
+    pictures, clips = ATTENTION[config.attention]
+    block = clips if config.frames > 1 else pictures
     return block(
         config.channels,
         recurrence=config.recurrence,

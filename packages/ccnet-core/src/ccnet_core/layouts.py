@@ -101,9 +101,10 @@ BACKBONES = {
     # torchvision, and timm's ResNets with the same stem
     "torchvision": Layout(telltale="conv1.weight", renames={**PLAIN_STEM, **SAME_STAGES}, dropped=IMAGENET_CLASSIFIER),
 }
+"""The layouts of a backbone alone, trained on ImageNet, by name."""
 
 LAYOUTS = {**NETWORKS, **BACKBONES}
-"""In the order in which they are looked for: the first telltale that is there counts."""
+"""All layouts by name, in the order in which they are looked for: the first telltale that is there counts."""
 
 
 @dataclass(frozen=True, kw_only=True)

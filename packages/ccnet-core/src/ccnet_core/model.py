@@ -1,7 +1,7 @@
 """CCNet: backbone -> criss-cross head -> logits, with an auxiliary head for training.
 
-Shape letters: B batch, K classes, H and W size of the picture, h and w size of the feature map (H / 8 in the published
-models, rounded up).
+Shape letters: B batch, T frames, K classes, H and W size of the picture, h and w size of the feature map (H / 8 in the
+published models, rounded up).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
 from ccnet_core.backbone import Backbone
 from ccnet_core.checks import require
+from ccnet_core.clips import require_clips
 from ccnet_core.config import BackboneConfig, CCNetConfig, HubBackboneConfig
 from ccnet_core.heads import AuxiliaryHead, Classifier, CrissCrossHead
 from ccnet_core.preprocess import Normalise, Picture, require_pictures
@@ -24,6 +25,7 @@ from ccnet_core.pretrained import Pretrained
 from ccnet_core.rcca import CrissCrossAttention
 from ccnet_core.resnet import ResNet
 from ccnet_core.transplant import load_backbone
+from ccnet_core.video_head import VideoHead
 
 if TYPE_CHECKING:
     from ccnet_core.backbone_config import BackboneSource
@@ -44,7 +46,8 @@ class CCNetOutput(NamedTuple):
 class CCNet(Pretrained):
     """A semantic segmentation network with criss-cross attention.
 
-    Takes pictures as bytes or floats from 0 to 255 and normalises them itself. `config` says everything about it.
+    Takes pictures as bytes or floats from 0 to 255 and normalises them itself. `config` says everything about it: with
+    `config.head.frames` above 1 it takes clips.
     """
 
     def __init__(self, config: CCNetConfig) -> None:
@@ -53,38 +56,53 @@ class CCNet(Pretrained):
         super().__init__(config)
         self.normalise = Normalise(config.pixels)
         self.backbone = make_backbone(config.backbone)
-        self.head = CrissCrossHead(self.backbone.channels[-1], config.num_classes, config.head)
+        head = VideoHead if config.task == "video" else CrissCrossHead
+        self.head = head(self.backbone.channels[-1], config.num_classes, config.head)
         self.auxiliary_head = None
         if config.auxiliary is not None:
             in_channels = self.backbone.channels[config.auxiliary.stage]
             self.auxiliary_head = AuxiliaryHead(in_channels, config.num_classes, config.auxiliary)
 
-    def forward(self, image: Tensor, *, auxiliary: bool = True) -> CCNetOutput:
+    def forward(self, image: Tensor, *, auxiliary: bool = True, frame: int = -1) -> CCNetOutput:
         """Segment `image` (B, 3, H, W), RGB, 0-255, uint8 or floating.
 
-        `auxiliary=False` leaves out what only a training loss needs: auxiliary logits and consistency features. Raises
-        PictureError for another shape, and for one without pixels.
+        A model of clips takes (B, T, 3, H, W), T from 1 to `config.head.frames`, and gives the logits of one `frame`,
+        by default the last; a picture is a clip of one frame. `auxiliary=False` leaves out what only a training loss
+        needs: auxiliary logits and consistency features. Raises PictureError for another shape, for one without
+        pixels, and if there is no such frame.
         """
-        return self.segment(self.features(image), auxiliary=auxiliary)
+        if not isinstance(self.head, VideoHead):
+            return self.segment(self.features(image), auxiliary=auxiliary)
+        clips = require_clips(image, self.config.head.frames, frame)
+        stages = [torch.unflatten(stage, 0, clips.shape[:2]) for stage in self._features(clips.flatten(0, 1))]
+        auxiliary_logits = self._auxiliary([stage[:, frame] for stage in stages]) if auxiliary else None
+        logits, consistency_features = self.head(stages[-1], frame=frame, consistency=auxiliary)
+        return CCNetOutput(logits, auxiliary_logits, consistency_features)
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """Return the feature map of each stage of the backbone, (B, C_i, h_i, w_i), for `image` as `forward` takes it.
+        """Return the feature map of each stage of the backbone, (B, C_i, h_i, w_i), for pictures (B, 3, H, W).
 
         Raises PictureError for another shape, and for one without pixels.
         """
         require_pictures(image)
-        return cast(list[Tensor], self.backbone(self.normalise(image).to(self.dtype)))
+        return self._features(image)
 
     def segment(self, features: Sequence[Tensor], *, auxiliary: bool = True) -> CCNetOutput:
-        """Return what the heads make of the feature maps; see :meth:`forward`."""
-        auxiliary_logits = None
-        if auxiliary and self.auxiliary_head is not None and self.config.auxiliary is not None:
-            auxiliary_logits = self.auxiliary_head(features[self.config.auxiliary.stage])
+        """Return what the heads make of the feature maps of pictures; see :meth:`forward`."""
+        auxiliary_logits = self._auxiliary(features) if auxiliary else None
         logits, consistency_features = self.head(features[-1], consistency=auxiliary)
         return CCNetOutput(logits, auxiliary_logits, consistency_features)
 
+    def _features(self, pictures: Tensor) -> list[Tensor]:
+        return cast(list[Tensor], self.backbone(self.normalise(pictures).to(self.dtype)))
+
+    def _auxiliary(self, features: Sequence[Tensor]) -> Tensor | None:
+        if self.auxiliary_head is None or self.config.auxiliary is None:
+            return None
+        return cast(Tensor, self.auxiliary_head(features[self.config.auxiliary.stage]))
+
     def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
+        """Bilinear `(B, K, h, w) -> (B, K, *size)`, with the model's `align_corners`."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.config.align_corners)
 
     def use_attention(self, backend: str | None) -> None:
@@ -166,17 +184,19 @@ class CCNet(Pretrained):
         palette: Sequence[Sequence[int]] | None = None,
         recurrence: int | None = None,
         attention: Literal["criss_cross", "non_local"] | None = None,
+        frames: int | None = None,
         backbone_weights: str | Path | None = None,
         backbone: "BackboneSource | Mapping[str, Any] | None" = None,
     ) -> "CCNet":
         """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
 
         `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
-        steps (0 leaves attention out), `attention` their kind. `backbone_weights` is a file with an ImageNet backbone:
-        mmsegmentation's, torchvision's, timm's, the authors' or our own; see :data:`ccnet_core.layouts.BACKBONES`.
-        `backbone`, such as `{"hub": "org/name"}`, puts a backbone of transformers in its place, with its statistics of
-        pixels; see :class:`ccnet_core.backbone_config.BackboneSource`. Raises ConfigError for an unknown name, with the
-        nearest ones, and WeightsError for wrong `backbone_weights` or a `backbone` that cannot be loaded.
+        steps (0 leaves attention out), `attention` their kind, `frames` the length of clips. `backbone_weights` is a
+        file with an ImageNet backbone: mmsegmentation's, torchvision's, timm's, the authors' or our own; see
+        :data:`ccnet_core.layouts.BACKBONES`. `backbone`, such as `{"hub": "org/name"}`, puts a backbone of transformers
+        in its place, with its statistics of pixels; see :class:`ccnet_core.backbone_config.BackboneSource`. Raises
+        ConfigError for an unknown name, with the nearest ones, and WeightsError for wrong `backbone_weights` or a
+        `backbone` that cannot be loaded.
         """
         if isinstance(config, str):
             config = zoo.load_config(config)
@@ -186,6 +206,8 @@ class CCNet(Pretrained):
             config = config.with_recurrence(recurrence)
         if attention is not None:
             config = config.with_attention(attention)
+        if frames is not None:
+            config = config.with_frames(frames)
         if backbone is not None:
             require(backbone_weights is None, "backbone brings its own weights. Leave backbone_weights out")
             return cls._with_hub_backbone(config, backbone)

@@ -1,6 +1,6 @@
 """The non-local block that the paper compares criss-cross attention with, in the same slot.
 
-Shape letters: B batch, C channels, D query and key channels, H height, W width, N = H * W positions.
+Shape letters: B batch, C channels, D query and key channels, T frames, H height, W width, N = H * W positions.
 """
 
 from typing import cast
@@ -92,6 +92,17 @@ class RecurrentNonLocalBlock(nn.Module):
         for step in self.steps():
             x = step(x)
         return x
+
+
+class RecurrentNonLocalBlock3d(RecurrentNonLocalBlock):
+    """The same for clips, (B, C, T, H, W) -> the same: every position attends to every position of every frame.
+
+    The block knows neither rows nor columns, so the rows of all frames are one map with T * H of them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, C, T, H, W)."""
+        return super().forward(x.flatten(2, 3)).reshape(x.shape)
 
 
 def all_weights(query: Tensor, key: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ccnet_core.attention.select import require_known
+from ccnet_core.checks import require
 from ccnet_core.errors import OptimizedError
 from ccnet_core.folded_network import folded_network
 from ccnet_core.model import CCNet, CCNetOutput
@@ -86,7 +87,7 @@ class OptimizedCCNet(nn.Module):
         return cast(AbstractContextManager[None], torch._dynamo.config.patch(recompile_limit=MOST_SIZES))
 
     def resize_logits(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear (B, K, h, w) -> (B, K, *size), with the model's `align_corners`."""
+        """Bilinear `(B, K, h, w) -> (B, K, *size)`, with the model's `align_corners`."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.config.align_corners)
 
     def use_attention(self, backend: str | None) -> None:
@@ -119,6 +120,7 @@ def _cannot(what: str) -> OptimizedError:
 def optimize(model: CCNet, *, dtype: torch.dtype | None, compile: bool, picture: Picture | None) -> OptimizedCCNet:
     """Return the twin of `model`, checked; see :meth:`ccnet_core.CCNet.optimized`."""
     dtype = model.dtype if dtype is None else dtype
+    require(model.config.task == "segmentation", "there is no twin of a model of clips. Predict with the model itself")
     require_floating(dtype)
     pixels = _random_picture() if picture is None else to_tensor(picture)
     twin = OptimizedCCNet(model, dtype=dtype, compile=compile)

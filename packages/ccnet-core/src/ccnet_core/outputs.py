@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class Outputs:
         return render.stack([row, legend])
 
 
-def areas(labels: NDArray[np.integer], classes: tuple[str, ...]) -> dict[str, object]:
+def areas(labels: NDArray[np.integer], classes: tuple[str, ...]) -> dict[str, Any]:
     """Return the size of `labels` (H, W) and, for every class, its pixels and its share of them, from 0 to 1."""
     pixels = np.bincount(labels.reshape(-1), minlength=len(classes)).tolist()
     return {

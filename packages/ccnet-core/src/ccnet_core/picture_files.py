@@ -15,15 +15,28 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
+CAMERA = "camera:"
+"""How the word for a camera begins; a number follows."""
+
 LIST = "-"
 """The word for a list of files on stdin."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera of this machine, called as on the command line."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"{CAMERA}{self.number}"
 
 
 @dataclass(frozen=True)
 class Named:
     """A picture or video, `source`, and the `name` of its results, a relative path without suffix.
 
-    The source is the path of a file; or anything else of which a picture can be read.
+    The source is the path of a file, or a camera; or anything else of which a picture can be read.
     """
 
     source: Any
@@ -31,8 +44,10 @@ class Named:
 
     @property
     def is_video(self) -> bool:
-        """Tell by the suffix."""
-        return isinstance(self.source, Path) and self.source.suffix.lower() in VIDEO_SUFFIXES
+        """Tell by the suffix; a camera gives a video."""
+        return isinstance(self.source, Camera) or (
+            isinstance(self.source, Path) and self.source.suffix.lower() in VIDEO_SUFFIXES
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,8 @@ def find_pictures(
 ) -> list[Named]:
     """Return the pictures and videos that `words` name, each once: files, folders, patterns such as "a/*.jpg", or "-".
 
+    "camera:0" is the first camera; the results of its video are called "camera-0".
+
     A folder gives the pictures in and below it, by name, without hidden ones, and without what an earlier run has left
     there: the folder `out`, and files called as a picture with one of the endings `results`. "-" gives the files named
     by `lines`, one each; whether those exist is not looked at. Results are named as the file, or as its path in the
@@ -55,8 +72,9 @@ def find_pictures(
 
     Raises PictureError for a word that names nothing.
     """
+    cameras = [Camera(_camera_number(word)) for word in dict.fromkeys(words) if word.startswith(CAMERA)]
     found: dict[Path, _Found] = {}
-    for word in words:
+    for word in (word for word in words if not word.startswith(CAMERA)):
         for file in _find(word, lines, out, tuple(results)):
             found.setdefault(_absolute(file.path), file)
     unique = list(found.values())
@@ -64,7 +82,15 @@ def find_pictures(
     if len(set(names)) < len(names):
         common = Path(os.path.commonpath([path.parent for path in found]))
         names = _with_suffixes([_Found(path, common) for path in found])
-    return [Named(file.path, name) for file, name in zip(unique, names, strict=True)]
+    files = [Named(file.path, name) for file, name in zip(unique, names, strict=True)]
+    return files + [Named(camera, str(camera).replace(":", "-")) for camera in cameras]
+
+
+def _camera_number(word: str) -> int:
+    number = word.removeprefix(CAMERA)
+    if not number.isdecimal():
+        raise PictureError(f"{word}: a camera is called by its number, such as {CAMERA}0.")
+    return int(number)
 
 
 def _absolute(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """From a picture to one class per pixel, by an inference plan.
 
-Shape letters: K classes, H and W size of the picture, h and w size of a view of it (resized, mirrored).
+Shape letters: T frames, K classes, H and W size of the picture, h and w size of a view of it (resized, mirrored).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ccnet_core.checks import require
+from ccnet_core.clips import recent, to_frames
 from ccnet_core.config import InferencePlan
 from ccnet_core.errors import ConfigError
 from ccnet_core.model import CCNet
-from ccnet_core.preprocess import Picture, to_tensor
+from ccnet_core.preprocess import Picture
 from ccnet_core.resize import resize_bytes, strips
 from ccnet_core.score_map import Logits, Mirrored, Resized, ScoreMap, Sliding
 
@@ -39,7 +40,7 @@ class Prediction:
 
 
 class PlanOptions(TypedDict, total=False):
-    """How to predict, as the keywords of :func:`predict` say it."""
+    """How to predict, as the keywords of :func:`ccnet_core.predict` say it."""
 
     plan: InferencePlan | None
     mode: Literal["whole", "slide"] | None
@@ -66,10 +67,12 @@ def predict(
     """Segment one picture; the result has the picture's own size.
 
     `image` is a path, a Pillow image, a uint8 array (H, W, 3) RGB or a uint8 tensor (3, H, W) RGB, of any size from one
-    pixel. Only a file is turned upright as its EXIF data says. `mode`, `crop` and `stride` (height, width) default to
-    the model's plan, the other options to what stands here; `resize="plan"` fits the picture to the published base
-    scale first. A `plan` replaces all of these options and is carried out whole: `plan=model.config.inference` does
-    what was published, base scale and all.
+    pixel. Only a file is turned upright as its EXIF data says. A clip, a uint8 tensor (T, 3, H, W), gives the labels of
+    its last frame, from as many frames as the model takes; a picture is a clip of one frame.
+
+    `mode`, `crop` and `stride` (height, width) default to the model's plan, the other options to what stands here;
+    `resize="plan"` fits the picture to the published base scale first. A `plan` replaces all of these options and is
+    carried out whole: `plan=model.config.inference` does what was published, base scale and all.
 
     A label is the first class with the highest score; a score that is not a number counts as highest. `scores=True`
     keeps the scores, K x H x W x 4 bytes; without it nothing of that size exists. Besides the picture, the labels and
@@ -82,7 +85,7 @@ def predict(
     cannot serve.
     """
     plan = make_plan(model, plan=plan, mode=mode, crop=crop, stride=stride, scales=scales, flip=flip, resize=resize)
-    return predict_batch(model, to_tensor(image)[None], plan, scores=scores)[0]
+    return predict_batch(model, to_frames(image)[None], plan, scores=scores)[0]
 
 
 def make_plan(
@@ -108,12 +111,18 @@ def make_plan(
 
 
 def predict_batch(model: Segmenter, pictures: Tensor, plan: InferencePlan, *, scores: bool = False) -> list[Prediction]:
-    """Segment uint8 `pictures` (B, 3, H, W) of one size at once, as :func:`predict` does one."""
+    """Segment uint8 `pictures` (B, 3, H, W) or clips (B, T, 3, H, W) of one size, as :func:`predict` does one."""
     with evaluating(model):
-        labels, kept = walk(_views(model, pictures.to(model.device), plan), keep_scores=scores)
+        images = recent(pictures, model.config.head.frames).to(model.device)
+        return predictions_of(_views(model, images, plan), scores=scores)
+
+
+def predictions_of(views: Sequence[ScoreMap], *, scores: bool = False) -> list[Prediction]:
+    """Return what the `views` of pictures say of each, with the scores if they are to be kept."""
+    labels, kept = _walk(views, keep_scores=scores)
     return [
         Prediction(labels=labels[index].numpy(), scores=None if kept is None else kept[index].numpy())
-        for index in range(len(pictures))
+        for index in range(len(labels))
     ]
 
 
@@ -131,7 +140,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _views(model: Segmenter, pictures: Tensor, plan: InferencePlan) -> list[ScoreMap]:
-    """Return the logits of every view of `pictures` (B, 3, H, W), turned back and resized to their size."""
+    """Return the logits of every view of `pictures` (B, [T,] 3, H, W), turned back and resized to their size."""
     size = picture_size(pictures)
     mirrors = (False, True) if plan.flip else (False,)
     sizes = [view_size(size, scale, plan) for scale in plan.scales]
@@ -140,8 +149,8 @@ def _views(model: Segmenter, pictures: Tensor, plan: InferencePlan) -> list[Scor
 
 
 def picture_size(pictures: Tensor) -> tuple[int, int]:
-    """Return (height, width) of (B, C, H, W)."""
-    return pictures.shape[2], pictures.shape[3]
+    """Return (height, width) of (..., H, W)."""
+    return pictures.shape[-2], pictures.shape[-1]
 
 
 def view_size(size: tuple[int, int], scale: float, plan: InferencePlan) -> tuple[int, int]:
@@ -161,11 +170,12 @@ def _view(model: Segmenter, pictures: Tensor, size: tuple[int, int], mirrored: b
     """Return the logits of the pictures resized to `size`, and mirrored there and back if `mirrored`."""
 
     def read(start: int, stop: int) -> Tensor:
-        rows = resize_bytes(pictures, size, start, stop)
+        rows = resize_bytes(pictures.flatten(0, -4), size, start, stop)
         return rows.flip(3) if mirrored else rows
 
     def segment(view: Tensor) -> ScoreMap:
-        return fit(model, Logits(model(view, auxiliary=False).logits), picture_size(view))
+        images = torch.unflatten(view, 0, pictures.shape[:-3])
+        return fit(model, Logits(model(images, auxiliary=False).logits), picture_size(view))
 
     view: ScoreMap
     if plan.mode == "slide" and plan.crop is not None and plan.stride is not None:
@@ -181,7 +191,7 @@ def fit(model: Segmenter, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
     return scores if scores.shape[1:3] == size else Resized(scores, size, model.config.align_corners)
 
 
-def walk(views: Sequence[ScoreMap], *, keep_scores: bool) -> tuple[Tensor, Tensor | None]:
+def _walk(views: Sequence[ScoreMap], *, keep_scores: bool) -> tuple[Tensor, Tensor | None]:
     """Return labels (B, H, W) and, if kept, scores (B, K, H, W), computed from top to bottom in strips of rows."""
     batch, height, width, classes = views[0].shape
     labels = torch.empty(batch, height, width, dtype=torch.uint8 if classes <= 256 else torch.int32, device="cpu")

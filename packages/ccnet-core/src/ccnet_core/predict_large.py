@@ -77,9 +77,9 @@ def predict_large(
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """`size` (height, width) of a picture, its number of windows, and the bytes that :func:`predict_large` holds.
+    """`size` (height, width) of a picture, its number of windows, and what :func:`ccnet_core.predict_large` holds.
 
-    `memory` is an upper bound on what it holds beside what the network needs for one window.
+    `memory` is an upper bound, in bytes, on what it holds beside what the network needs for one window.
     """
 
     size: tuple[int, int]

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from ccnet_core.bar import bar
 from ccnet_core.checks import require
+from ccnet_core.clips import last_frame, to_frames
 from ccnet_core.predict import PlanOptions, Prediction, Segmenter, make_plan, predict_batch
-from ccnet_core.preprocess import Picture, to_tensor
+from ccnet_core.preprocess import Picture
 
 WINDOW_BATCHES = 4
 """Among how many batches of pictures those of one size are looked for."""
@@ -26,7 +27,10 @@ WINDOW_BYTES = 2**28
 
 @dataclass(frozen=True, kw_only=True)
 class PicturePrediction(Prediction):
-    """The prediction of one picture of many: `source` is what was given, `picture` its pixels, uint8 (3, H, W) RGB."""
+    """The prediction of one picture of many: `source` is what was given, `picture` its pixels, uint8 (3, H, W) RGB.
+
+    Of a clip they are those of its last frame.
+    """
 
     source: Any
     picture: Tensor
@@ -95,7 +99,7 @@ def _predict_items(
             else:
                 done = item.prediction or _predict_alike(item, window, compute, batch_size)
                 yield PicturePrediction(
-                    source=item.source, picture=item.picture, labels=done.labels, scores=done.scores
+                    source=item.source, picture=last_frame(item.picture), labels=done.labels, scores=done.scores
                 )
             window.popleft()
             shown.update()
@@ -152,6 +156,6 @@ def _read_next(sources: Iterator[Any], read: Callable[[Any], Picture]) -> _Read 
     except StopIteration:
         return None
     try:
-        return _Read(source, to_tensor(read(source)))
+        return _Read(source, to_frames(read(source)))
     except (ValueError, OSError) as error:  # the errors of all four distributions are ValueErrors
         return _Unreadable(source, error)

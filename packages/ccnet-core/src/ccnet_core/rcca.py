@@ -51,7 +51,10 @@ class CrissCrossAttention(nn.Module):
         return attend(query, key, value, scale=self.gamma, residual=x)
 
     def weights(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return column (B, H, W, H) and row (B, H, W, W) weights; see :func:`attention_weights`."""
+        """Return column (B, H, W, H) and row (B, H, W, W) weights.
+
+        See :func:`ccnet_core.attention.formula.attention_weights`.
+        """
         self._require_shape(x)
         return attention_weights(self.query_conv(x), self.key_conv(x))
 
@@ -82,6 +85,7 @@ class RecurrentCrissCrossAttention(nn.Module):
     as for :class:`CrissCrossAttention`.
     """
 
+    module: type[CrissCrossAttention] = CrissCrossAttention
     cca: CrissCrossAttention | nn.ModuleList
 
     def __init__(
@@ -98,9 +102,7 @@ class RecurrentCrissCrossAttention(nn.Module):
         require(is_whole(recurrence) and recurrence >= 0, f"recurrence must be 0 or more, got {recurrence}")
         self.recurrence = recurrence
         count = min(recurrence, 1) if shared_weights else recurrence
-        modules = [
-            CrissCrossAttention(channels, reduction=reduction, gamma=gamma, backend=backend) for _ in range(count)
-        ]
+        modules = [self.module(channels, reduction=reduction, gamma=gamma, backend=backend) for _ in range(count)]
         if recurrence:
             self.cca = modules[0] if shared_weights else nn.ModuleList(modules)
 
@@ -125,3 +127,13 @@ class RecurrentCrissCrossAttention(nn.Module):
             found.append(step.weights(x))
             x = step(x)
         return found
+
+
+class RecurrentCrissCrossAttention3d(RecurrentCrissCrossAttention):
+    """The same for clips, by :class:`CrissCrossAttention3d`: (B, C, T, H, W) -> the same.
+
+    After two steps a position has information of what shares its time, its row or its column, after three of
+    everything: each step moves along one of three axes.
+    """
+
+    module = CrissCrossAttention3d

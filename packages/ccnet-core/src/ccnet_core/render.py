@@ -94,13 +94,22 @@ def attention_picture(
 ) -> Array:
     """Return the picture with a cross at `point` = (x, y), then the picture under each attention map as heat.
 
-    `maps` are (h, w) as :func:`ccnet_core.attention_map` gives them. A small picture is enlarged to `smallest_width`
-    by a whole factor, so that single positions can be told apart.
+    Above each map stands the number of steps R. `maps` are (h, w) as :func:`ccnet_core.attention_map` gives them. A
+    small picture is enlarged to `smallest_width` by a whole factor, so that single positions can be told apart.
     """
+    panels = attention_panels(picture, point, maps, smallest_width)
+    names = ["picture", *(f"R = {step}" for step in range(1, len(panels)))]
+    return beside([_titled(panel, name) for panel, name in zip(panels, names, strict=True)])
+
+
+def attention_panels(
+    picture: Array, point: tuple[int, int], maps: Sequence[NDArray[np.float32]], smallest_width: int = 256
+) -> list[Array]:
+    """Return the parts of :func:`attention_picture`, without titles."""
     factor = max(1, -(-smallest_width // picture.shape[1]))
     picture = enlarge(picture, factor)
     x, y = (int((coordinate + 0.5) * factor) for coordinate in point)
-    return beside([_mark(array, x, y) for array in (picture, *(_heat(picture, map_) for map_ in maps))])
+    return [_mark(array, x, y) for array in (picture, *(_heat(picture, map_) for map_ in maps))]
 
 
 def enlarge(picture: Array, factor: int) -> Array:
@@ -123,12 +132,22 @@ def _heat(picture: Array, weights: NDArray[np.float32]) -> Array:
 def _mark(picture: Array, x: int, y: int) -> Array:
     from PIL import ImageDraw  # imported here: what most commands do needs no drawing
 
-    image = Image.fromarray(picture)
+    image, unit = Image.fromarray(picture), max(1, min(picture.shape[:2]) // 256)
     draw = ImageDraw.Draw(image)
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        draw.line([(x - 7, y), (x + 7, y)], fill=colour, width=width)
-        draw.line([(x, y - 7), (x, y + 7)], fill=colour, width=width)
+    for colour, width in (((0, 0, 0), 3 * unit), ((255, 255, 255), unit)):
+        draw.line([(x - 7 * unit, y), (x + 7 * unit, y)], fill=colour, width=width)
+        draw.line([(x, y - 7 * unit), (x, y + 7 * unit)], fill=colour, width=width)
     return np.asarray(image)
+
+
+def _titled(picture: Array, title: str) -> Array:
+    from PIL import ImageDraw, ImageFont
+
+    line = max(LINE, picture.shape[1] // 24)
+    image = Image.new("RGB", (picture.shape[1], line), "white")
+    place = (picture.shape[1] / 2, line / 2)
+    ImageDraw.Draw(image).text(place, title, fill="black", font=ImageFont.load_default(line * 0.7), anchor="mm")
+    return np.concatenate([np.asarray(image), picture])
 
 
 def legend(

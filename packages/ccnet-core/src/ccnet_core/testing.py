@@ -31,8 +31,8 @@ TOLERANCES = {torch.float64: 1e-11, torch.float32: 1e-4, torch.float16: 1e-2, to
 def criss_cross_definition(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Criss-cross attention by its definition, one position at a time. Differentiable.
 
-    `query` and `key` are (B, D, *S), `value` and the result (B, C, *S). A position attends to all positions that differ
-    from it in at most one coordinate, so to itself once: H + W - 1 in a map, T + H + W - 2 in a clip.
+    `query` and `key` are `(B, D, *S)`, `value` and the result `(B, C, *S)`. A position attends to all positions that
+    differ from it in at most one coordinate, so to itself once: H + W - 1 in a map, T + H + W - 2 in a clip.
     """
     positions = list(itertools.product(*map(range, query.shape[2:])))
     queries, keys, values = (tensor.flatten(2).unbind(2) for tensor in (query, key, value))

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -11,8 +12,11 @@ from typing import NoReturn
 
 from . import commands
 from .errors import DataError
+from .shards.manifest import ENCODINGS, PNG
 
 Command = Callable[[argparse.Namespace], int | None]
+
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -76,8 +80,23 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="where the PNG goes")
     preview.add_argument("--count", type=_positive, default=8, metavar="N", help="samples to show (default 8)")
     preview.add_argument("--seed", type=_natural, metavar="N", help="choose them by chance; evenly spread without it")
+    _add_convert(rooms)
     _add_prepare(rooms)
     return parser
+
+
+def _add_convert(rooms: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = _add_dataset_command(rooms, "convert", commands.convert_dataset, "shards of a dataset, to read or stream")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where they go; a killed run goes on")
+    parser.add_argument("--split", action="append", default=[], help="which split, may come again (default all)")
+    parser.add_argument(
+        "--encoding", choices=ENCODINGS, default=PNG, help="of pictures (default png); labels stay exact"
+    )
+    parser.add_argument("--quality", type=_quality, metavar="N", help="of jpeg, 1 to 100 (default 90)")
+    parser.add_argument(
+        "--shard-size", type=_size, default="256MB", metavar="SIZE", help="about how large, such as 1GB (default 256MB)"
+    )
+    _add_workers(parser)
 
 
 def _add_prepare(rooms: "argparse._SubParsersAction[_Parser]") -> None:
@@ -102,10 +121,14 @@ def _add_verify(rooms: "argparse._SubParsersAction[_Parser]") -> None:
     _add_work_options(parser)
 
 
-def _add_work_options(parser: argparse.ArgumentParser) -> None:
+def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_natural, metavar="N", help="processes (default one per CPU; 0 for none more)"
     )
+
+
+def _add_work_options(parser: argparse.ArgumentParser) -> None:
+    _add_workers(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
 
@@ -124,6 +147,20 @@ def _add_dataset_command(
     )
     parser.add_argument("--root", metavar="DIR", help="the same as root=DIR")
     return parser
+
+
+def _quality(text: str) -> int:
+    number = _natural(text)
+    if not 1 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100, got {text!r}")
+    return number
+
+
+def _size(text: str) -> int:
+    parts = re.fullmatch(r"([1-9][0-9]{0,8})([kMG]?)B", text)
+    if parts is None:
+        raise argparse.ArgumentTypeError(f"must be a size such as 500kB, 256MB or 1GB, got {text!r}")
+    return int(parts[1]) * _UNITS[parts[2]]
 
 
 def _positive(text: str) -> int:

@@ -14,6 +14,8 @@ from .options import build, describe
 from .prepare import prepare_voc12aug
 from .preview import save_preview
 from .sample import SegmentationDataset
+from .shards.convert import convert
+from .shards.plan import Format
 from .source import Source
 from .verify import verify
 
@@ -41,6 +43,19 @@ def info(given: Namespace) -> None:
 def prepare(given: Namespace) -> None:
     """Make what a dataset needs beside its own archive, and print where it is."""
     print(prepare_voc12aug(given.root, given.sbd))
+
+
+def convert_dataset(given: Namespace) -> None:
+    """Write a dataset to shards, and print what is there now."""
+    form = Format(encoding=given.encoding, quality=given.quality, shard_size=given.shard_size)
+    manifest, was_complete = convert(
+        given.name, _options(given), given.out, splits=given.split, form=form, workers=given.workers
+    )
+    for split, shards in manifest.splits.items():
+        rows, size = sum(shard.rows for shard in shards), sum(shard.bytes for shard in shards)
+        print(f"{given.out}, {split}: {rows} samples in {len(shards)} shards, {size / 1e6:.1f} MB")
+    if was_complete:
+        print(f"{given.out} was complete already; nothing was written")
 
 
 def verify_files(given: Namespace) -> int:

@@ -16,7 +16,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from .errors import DataError
 
 LARGEST = 2**28
-"""Pixels of a picture, such as 16384x16384. Reading one takes 10 bytes per pixel for a moment."""
+"""Pixels of a picture, such as 16384x16384. Reading one takes 7 to 11 bytes per pixel for a moment."""
 
 # Pillow's `open` would also hand PostScript to an interpreter, and warn of pictures that are merely large.
 _FORMATS: dict[bytes, Callable[[BytesIO], ImageFile.ImageFile]] = {

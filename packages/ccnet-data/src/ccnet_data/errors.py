@@ -10,6 +10,10 @@ class DataError(ValueError):
     """A dataset, an option, a file or a sample is wrong; the text says which and how to mend it."""
 
 
+class FetchError(DataError):
+    """A file cannot be fetched, or not be kept. Its samples are not damaged, so no others may stand in for them."""
+
+
 class SizeMismatchError(DataError):
     """A picture and its label differ in height or width."""
 

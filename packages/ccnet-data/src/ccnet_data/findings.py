@@ -8,7 +8,7 @@ from typing import NamedTuple
 MISSING_SPLIT, UNREADABLE_SPLIT, COUNT = "missing split", "unreadable split", "count differs"
 INCOMPLETE, UNREADABLE, SIZE, OUTSIDE = "incomplete", "unreadable", "size mismatch", "outside classes"
 DUPLICATE_ACROSS, DUPLICATE_WITHIN = "duplicate across splits", "duplicate within split"
-"""The kinds. Incomplete is a file without its partner, or an annotation that fits nothing."""
+"""The kinds. Incomplete is a file without its partner, an annotation that fits nothing, or a damaged shard."""
 
 
 class Finding(NamedTuple):

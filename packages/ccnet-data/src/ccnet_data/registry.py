@@ -11,6 +11,7 @@ from .layouts.coco import Coco
 from .layouts.folder import Folder
 from .layouts.lip import Lip
 from .layouts.parquet import Parquet
+from .layouts.shards import Shards
 from .layouts.voc import Voc12Aug
 from .options import Fault, raise_faults, read_options
 from .replace import Replacing
@@ -28,6 +29,7 @@ SOURCES: dict[str, type[Source]] = {
     "folder": Folder,
     "parquet": Parquet,
     "beacon": Beacon,
+    "shards": Shards,
 }
 
 

@@ -106,6 +106,25 @@ class SegmentationDataset(Protocol):
         ...
 
 
+class SampleOrder(Protocol):
+    """The order in which a trainer sees the samples of a dataset, all epochs one after another."""
+
+    def index_at(self, position: int, /) -> int:
+        """Return the index of the sample at `position`, from 0 on: always the same one, in a pickled copy as well.
+
+        The positions [e * N, (e + 1) * N) of epoch e, N samples long, stand for each index once.
+        """
+        ...
+
+
+class OrderedDataset(SegmentationDataset, Protocol):
+    """A dataset that says in which order it is best read, as one whose files are fetched does. Most do not."""
+
+    def order(self, seed: int, /) -> SampleOrder:
+        """Return the order that belongs to `seed`, from 0 on. A trainer that shuffles takes it instead of its own."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
     """What a split of labelled pictures tells about itself, for the datasets of this package."""

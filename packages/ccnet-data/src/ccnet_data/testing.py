@@ -18,6 +18,10 @@ _READERS: dict[str, Reader] = {
     "flip_pairs": several(several(whole_number(0, IGNORE_INDEX - 1), count=2)),
 }
 
+ORDER_SEED = 7
+ORDER_LENGTH = 100_000
+"""Positions of an epoch that are looked at."""
+
 _ARRAYS: dict[str, dict[str, tuple[type[np.generic], int]]] = {
     # dtype and number of axes, by task
     "segmentation": {"image": (np.uint8, 3), "label": (np.uint8, 2)},
@@ -36,7 +40,7 @@ def check_dataset(dataset: SegmentationDataset) -> None:
     """Raise DataError listing where `dataset` breaks the contract.
 
     Looks at its attributes, its first and its last sample, its end, and at the same samples of a pickled copy, such as
-    the processes of a data loader read.
+    the processes of a data loader read; and at the order it offers, if it does.
     """
     faults = [*_attribute_faults(dataset)]
     if len(dataset) == 0:
@@ -52,6 +56,8 @@ def check_dataset(dataset: SegmentationDataset) -> None:
     for index in ends:
         if not _are_equal(dataset[index], copy[index]):
             raise DataError(f"Position {index} of a pickled copy gave another sample.")
+    if hasattr(dataset, "order"):
+        _require_order(dataset, copy)
 
 
 def check_sample(sample: Sample, dataset: SegmentationDataset) -> None:
@@ -177,6 +183,17 @@ def _pickled_copy(dataset: SegmentationDataset) -> SegmentationDataset:
             "open files or locks in it, and define its class at the top of a module."
         ) from error
     return copy
+
+
+def _require_order(dataset: Any, copy: Any) -> None:
+    order, other = dataset.order(ORDER_SEED), copy.order(ORDER_SEED)
+    for epoch in range(2):
+        positions = range(epoch * len(dataset), epoch * len(dataset) + min(len(dataset), ORDER_LENGTH))
+        indices = [order.index_at(position) for position in positions]
+        if len(set(indices)) < len(indices) or not all(0 <= index < len(dataset) for index in indices):
+            raise DataError(f"The order of epoch {epoch} holds an index twice, or one that is no sample.")
+        if [other.index_at(position) for position in positions] != indices:
+            raise DataError("The order of a pickled copy is another one.")
 
 
 def _require_end(dataset: SegmentationDataset) -> None:

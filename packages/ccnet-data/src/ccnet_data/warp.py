@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .augment import Size, mirror
+from .augment import mirror
 from .errors import DataError
 from .options import Option, Options, number, several, whole_number
 from .pictures import channels_first, channels_last
+from .resize import Size
 from .sample import IGNORE_INDEX, Colour, Pixels, Sample
 
 Matrix = NDArray[np.float64]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ccnet_data.errors import DataError
-from ccnet_data.registry import check, load
+from ccnet_data.registry import check, load, source_named
 from ccnet_data.testing import check_dataset, check_sample
 
 pytestmark = pytest.mark.usefixtures("arrow_cache")
@@ -53,6 +53,18 @@ def test_a_root_has_a_file_per_split(write, tmp_path):
     assert len(load("parquet", split="val", root=tmp_path, classes=CLASSES)) == 2
     with pytest.raises(DataError, match=r"there is no vall\.parquet for the split 'vall'\. Did you mean 'val'"):
         load("parquet", split="vall", root=tmp_path, classes=CLASSES)
+
+
+def test_a_root_may_have_numbered_files_of_a_split(write, tmp_path):
+    for number, count in enumerate((3, 1, 2)):
+        write(f"train-{number:05d}-of-00003.parquet", count=count)
+    dataset = load("parquet", split="train", root=tmp_path, classes=CLASSES)
+    assert [sample["label"].max() for sample in dataset] == [0, 1, 2, 0, 0, 1]
+    assert source_named("parquet")(root=tmp_path, classes=CLASSES).splits() == ("train",)
+    (tmp_path / "train-00001-of-00003.parquet").unlink()
+    assert check("parquet", {"root": tmp_path, "classes": CLASSES}) == [
+        f"{tmp_path}: train-00001-of-00003.parquet is missing; fetch the split 'train' whole."
+    ]
 
 
 def test_a_file_that_was_written_again_is_read_again(write):

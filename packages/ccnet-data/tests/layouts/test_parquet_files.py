@@ -1,7 +1,7 @@
 import pytest
 
 from ccnet_data.errors import DataError
-from ccnet_data.layouts.parquet_files import require_parquet, split_files
+from ccnet_data.layouts.parquet_files import files_by_split, require_parquet, split_files
 
 WHOLE = b"PAR1" + bytes(20) + (20).to_bytes(4, "little") + b"PAR1"
 
@@ -15,7 +15,35 @@ def root(tmp_path):
 
 def test_the_files_of_a_folder_are_its_splits(root):
     assert split_files(root, "train") == [root / "train.parquet"]
-    assert split_files(root, None) == [root / "train.parquet", root / "val.parquet"]
+    assert files_by_split(root) == {"train": [root / "train.parquet"], "val": [root / "val.parquet"]}
+
+
+def numbered(split, numbers, count):
+    return [f"{split}-{number:05d}-of-{count:05d}.parquet" for number in numbers]
+
+
+def test_numbered_files_are_a_split_in_their_order(root):
+    names = numbered("test-a", range(12), 12)
+    for name in reversed(names):
+        (root / name).write_bytes(WHOLE)
+    assert split_files(root, "test-a") == [root / name for name in names]
+    assert list(files_by_split(root)) == ["test-a", "train", "val"]
+
+
+def test_numbered_files_that_are_missing_are_named(root):
+    for name in numbered("test", (0, 2, 3), 5):
+        (root / name).write_bytes(WHOLE)
+    missing = "test-00001-of-00005.parquet, test-00004-of-00005.parquet is missing; fetch the split 'test' whole"
+    for split in ("test", "train"):
+        with pytest.raises(DataError, match=missing):
+            split_files(root, split)
+
+
+@pytest.mark.parametrize("other", [*numbered("train", [0], 1), "train-00000-of-00002.parquet"])
+def test_two_sets_of_files_for_one_split_are_refused(root, other):
+    (root / other).write_bytes(WHOLE)
+    with pytest.raises(DataError, match=rf"the split 'train' is there several times \({other}, train\.parquet\)"):
+        split_files(root, "train")
 
 
 def test_a_split_without_a_file_gets_the_nearest(root):
@@ -26,11 +54,11 @@ def test_a_split_without_a_file_gets_the_nearest(root):
 def test_a_root_without_parquet_files_says_what_was_found(tmp_path):
     (tmp_path / "train.csv").write_text("", encoding="utf-8")
     with pytest.raises(
-        DataError, match=r"root must hold train\.parquet and val\.parquet \(.*repo=DIR\); found train\.csv\.$"
+        DataError, match=r"root must hold train\.parquet and val\.parquet, .* \(.*repo=DIR\); found train\.csv\.$"
     ):
-        split_files(tmp_path, None)
+        files_by_split(tmp_path)
     with pytest.raises(DataError, match="none: there is no such folder"):
-        split_files(tmp_path / "none", None)
+        files_by_split(tmp_path / "none")
 
 
 def test_a_whole_file_is_one_by_its_ends(root):

@@ -12,12 +12,10 @@ import numpy as np
 from ccnet_core.errors import nearest
 from ccnet_train.errors import TrainError
 from ccnet_train.recipe import DataSection
+from ccnet_train.tasks import TASKS
 
 SAMPLE_API_VERSION = 1
 """The version of the sample interface the trainer speaks."""
-
-TASK = "segmentation"
-"""What a dataset must be for: pictures with one class per pixel."""
 
 ENTRY_POINT_GROUP = "ccnet.datasets"
 
@@ -27,6 +25,7 @@ INSTALL = 'python -m pip install --upgrade "ccnet-train[data]"'
 class Sample(TypedDict):
     """`image` (3, H, W) uint8 RGB 0-255, `label` (H, W) uint8 with 255 for no class, `id` for messages.
 
+    The `image` of a clip is (T, 3, H, W), and its label that of the last frame.
     `replaces` is the error of the damaged sample that this one stands in for.
     """
 
@@ -44,6 +43,8 @@ class SampleDataset(Protocol):
     """One split of a dataset. `classes` and `palette` (red, green, blue) have one entry per class.
 
     `task` says what a sample is. `flip_pairs` are the classes that a mirror image swaps, such as left and right arm.
+    One that is best read in an order of its own, as fetched files are, has `order(seed)`: `index_at(position)` of what
+    it returns is the sample at a global position; every epoch holds each one once.
     """
 
     task: str
@@ -112,8 +113,8 @@ def load_split(data: DataSection, split: str) -> SampleDataset:
         length = len(dataset)  # a stream has none
     except (ValueError, OSError) as error:
         raise TrainError(f"{where}: {error}") from error
-    if dataset.task != TASK:
-        raise TrainError(f"{where}: its task is {dataset.task!r}, and this trainer trains {TASK!r} only.")
+    if dataset.task not in TASKS:
+        raise TrainError(f"{where}: its task is {dataset.task!r}, and this trainer trains {' and '.join(TASKS)} only.")
     if length == 0:
         raise TrainError(f"{where}: it holds no pictures. Check data.root and the options of the dataset.")
     return _Split(dataset, where)
@@ -157,6 +158,8 @@ class _Split:
         self.dataset, self.where = dataset, where
         self.classes, self.palette, self.ignore_index = dataset.classes, dataset.palette, dataset.ignore_index
         self.flip_pairs, self.task = dataset.flip_pairs, dataset.task
+        if hasattr(dataset, "order"):
+            self.order = dataset.order
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -65,10 +65,16 @@ def _memory(parts: Parts) -> str:
     objective = Objective(
         recipe.loss, num_classes=len(dataset.classes), ignore_index=dataset.ignore_index, weights=weights
     )
-    height, width = parts.samples[0]["label"].shape
+    shape = parts.samples[0]["image"].shape
     train_mode(parts.network, recipe)
-    memory = step_memory(parts.network, objective, recipe, (height, width), parts.share)
-    return f"memory   {_text(memory)}, for {parts.share} x {height} x {width} pixels in float32"
+    memory = step_memory(parts.network, objective, recipe, shape, parts.share)
+    return f"memory   {_text(memory)}, for {parts.share} x {_size(shape)} in float32"
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Return the size of a picture, or of a clip, in words."""
+    frames = f"{shape[0]} frames of " if len(shape) == 4 else ""
+    return f"{frames}{shape[-2]} x {shape[-1]} pixels"
 
 
 def _text(memory: StepMemory) -> str:

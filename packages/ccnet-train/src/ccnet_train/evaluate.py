@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 import ccnet_core as ccnet
 from ccnet_train.datasets import Sample, SampleDataset
 from ccnet_train.evaluation import Evaluation, PictureCounts, count_picture
 from ccnet_train.launch import Accelerator, gather_texts, own_errors
 from ccnet_train.progress import bar
+from ccnet_train.tasks import task_of
 
 Keep = Callable[[Sample, np.ndarray, PictureCounts], None]
 """Told of each picture as soon as it is predicted: the sample, its labels (H, W) and their counts."""
@@ -37,7 +37,7 @@ def evaluate(
         share = left[accelerator.process_index :: accelerator.num_processes]
         for index in bar(share, "evaluate", show=show and accelerator.is_main_process):
             sample = dataset[index]
-            labels = predicted(model, sample["image"], accelerator)
+            labels = predicted(model, dataset, sample, accelerator)
             own.append(_count(index, sample, labels, dataset))
             if keep:
                 keep(sample, labels, own[-1])
@@ -45,10 +45,10 @@ def evaluate(
     return Evaluation(classes=tuple(dataset.classes), pictures=tuple(sorted(found, key=lambda picture: picture.index)))
 
 
-def predicted(model: ccnet.CCNet, picture: np.ndarray, accelerator: Accelerator) -> np.ndarray:
-    """Return the labels (H, W) that `model` gives a picture (3, H, W) when it is evaluated."""
+def predicted(model: ccnet.CCNet, dataset: SampleDataset, sample: Sample, accelerator: Accelerator) -> np.ndarray:
+    """Return the labels (H, W) that `model` gives a `sample` of `dataset` when it is evaluated."""
     with accelerator.autocast():
-        return ccnet.predict(model, torch.tensor(picture), plan=model.config.inference).labels
+        return task_of(dataset).predict(model, sample)
 
 
 def _count(index: int, sample: Sample, labels: np.ndarray, dataset: SampleDataset) -> PictureCounts:

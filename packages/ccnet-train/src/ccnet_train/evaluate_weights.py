@@ -11,6 +11,7 @@ import numpy as np
 
 import ccnet_core as ccnet
 from ccnet_core import files
+from ccnet_core.weights_folder import CONFIG_FILE
 from ccnet_train import evaluation_folder
 from ccnet_train.bootstrap import Interval, intervals
 from ccnet_train.confusion_picture import confusion_png
@@ -44,9 +45,11 @@ def evaluate_weights(
     `tta` adds the six published scales and mirror images. Into `out` go the counts of each picture, `metrics.json`,
     `confusion.png` and, with `labels`, one of :data:`ccnet_train.label_files.FORMATS`, a PNG of each prediction, with
     `report` also `report.html`. What was stopped there goes on; `fresh` starts over. Raises TrainError if the weights
-    have other classes than the split, if `out` holds another evaluation, and if no pixel has a class although no labels
-    are asked for.
+    have other classes than the split, if `out` holds another evaluation or weights, and if no pixel has a class
+    although no labels are asked for.
     """
+    if (out / CONFIG_FILE).exists():
+        raise TrainError(f"{out}: a weights folder, which holds the evaluation of its own run. Give another --out.")
     check_data(recipe.data, splits=(split,))
     dataset = load_split(recipe.data, split)
     model = ccnet.CCNet.from_pretrained(weights)
@@ -112,8 +115,8 @@ def _finish(out: Path, subject: Subject, found: Evaluation) -> None:
 def _report(
     out: Path, subject: Subject, found: Evaluation, model: ccnet.CCNet, dataset: SampleDataset, accelerator: Accelerator
 ) -> None:
-    def predict(picture: np.ndarray) -> np.ndarray:
-        return predicted(model, picture, accelerator)
+    def predict(sample: Sample) -> np.ndarray:
+        return predicted(model, dataset, sample, accelerator)
 
     run = run_of(Path(subject.weights).expanduser().parent)
     write_report(out / REPORT_FILE, found, subject, dataset=dataset, predict=predict, run=run)

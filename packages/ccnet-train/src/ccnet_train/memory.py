@@ -39,9 +39,9 @@ class StepMemory:
 
 
 def step_memory(
-    network: ccnet.CCNet, objective: Objective, recipe: Recipe, size: tuple[int, int], pictures: int
+    network: ccnet.CCNet, objective: Objective, recipe: Recipe, shape: tuple[int, ...], pictures: int
 ) -> StepMemory:
-    """Return what a step of `recipe` takes for micro-batches of `pictures` of `size` (height, width).
+    """Return what a step of `recipe` takes for micro-batches of `pictures` of `shape`, (3, H, W) or (T, 3, H, W).
 
     `network` is in training mode, as :func:`ccnet_train.network.train_mode` leaves it. Nothing of it changes.
     """
@@ -50,7 +50,7 @@ def step_memory(
         weights=_bytes([*network.parameters(), *network.buffers()]),
         optimiser=STATES[recipe.optimiser.name] * trained,
         average=0 if recipe.train.weight_average is None else _bytes(network.parameters()),
-        step=_highest(_Passes(network, objective, passes=min(recipe.train.accumulation, 2)), size, pictures),
+        step=_highest(_Passes(network, objective, passes=min(recipe.train.accumulation, 2)), shape, pictures),
     )
 
 
@@ -62,7 +62,7 @@ class _Passes(nn.Module):
         self.network, self.objective, self.passes = network, objective, passes
 
     def forward(self, images: Tensor, labels: Tensor) -> None:
-        """`images` (B, 3, H, W) uint8, `labels` (B, H, W) int64."""
+        """`images` (B, [T,] 3, H, W) uint8, `labels` (B, H, W) int64."""
         for _ in range(self.passes):
             divisors = self.objective.divisors(labels)
             self.objective(self.network, self.network(images), labels, divisors, 1.0).backward()
@@ -99,12 +99,12 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now -= size
 
 
-def _highest(passes: _Passes, size: tuple[int, int], pictures: int) -> int:
+def _highest(passes: _Passes, shape: tuple[int, ...], pictures: int) -> int:
     """Return the largest number of bytes that are alive at once beside the weights."""
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         own: dict[str, Tensor] = {name: fake.from_tensor(value) for name, value in _tensors(passes).items()}
-        images = torch.zeros(pictures, 3, *size, dtype=torch.uint8)
-        labels = torch.zeros(pictures, *size, dtype=torch.int64)
+        images = torch.zeros(pictures, *shape, dtype=torch.uint8)
+        labels = torch.zeros(pictures, *shape[-2:], dtype=torch.int64)
         live = _Live(own.values())
         with live:
             functional_call(passes, own, (images, labels))

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import ccnet_core as ccnet
+from ccnet_core.config import HeadConfig
 from ccnet_core.errors import CCNetError, nearest
 from ccnet_train.datasets import SampleDataset
 from ccnet_train.errors import TrainError
@@ -25,7 +26,10 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     """
     seed_torch(Purpose.WEIGHTS, recipe.seed)
     consistent = recipe.loss.category_consistent
-    network = _with_consistency(_load(recipe.model, dataset), None if consistent is None else consistent.channels)
+    network = _load(recipe.model, dataset)
+    frames = network.config.head.frames if recipe.model.frames is None else recipe.model.frames
+    channels = None if consistent is None else consistent.channels
+    network = _with_head(network, replace(network.config.head, frames=frames, consistency_channels=channels))
     plan_by(recipe.evaluate, network)
     for module in _frozen(network, recipe.model.freeze):
         module.requires_grad_(False)
@@ -36,7 +40,9 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     except CCNetError as error:
         raise TrainError(f"model.activation_checkpointing: {error}") from error
     if recipe.train.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):  # the convolutions of clips have no such form
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 
@@ -78,15 +84,20 @@ def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
         raise TrainError(f"model: {error}") from error
 
 
-def _with_consistency(network: ccnet.CCNet, channels: int | None) -> ccnet.CCNet:
-    """Return `network` with `channels` consistency features, new ones where it had another number; None for none."""
-    config = network.config
-    if config.head.consistency_channels == channels:
+def _with_head(network: ccnet.CCNet, head: HeadConfig) -> ccnet.CCNet:
+    """Return `network` with another `head`: other frames, or other consistency features, which then are new.
+
+    Attention over pictures and over clips has the same numbers in other shapes.
+    """
+    if head == network.config.head:
         return network
-    head = replace(config.head, consistency_channels=channels)
-    changed = ccnet.CCNet(replace(config, head=head))
-    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("head.consistency.")}
-    changed.load_state_dict(changed.state_dict() | kept)
+    changed = ccnet.CCNet(replace(network.config, head=head))
+    fresh = head.consistency_channels != network.config.head.consistency_channels
+    own = changed.state_dict()
+    for name, value in network.state_dict().items():
+        if not (fresh and name.startswith("head.consistency.")):
+            own[name] = value.reshape(own[name].shape)
+    changed.load_state_dict(own)
     return changed
 
 

@@ -5,8 +5,8 @@ the random numbers of its augmentation are pure functions of (seed, position), s
 processes or workers changes which samples are seen.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from ccnet_train.randomness import Purpose, generator
 
 
 class Batch(NamedTuple):
-    """`images` (B, 3, H, W) uint8 RGB, `labels` (B, H, W) uint8, and one id per picture.
+    """`images` (B, 3, H, W) uint8 RGB, of clips (B, T, 3, H, W), `labels` (B, H, W) uint8, and one id per picture.
 
     `replaced` has the error of each damaged sample that another one stands in for.
     """
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     replaced: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=2)
+@lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, samples: int) -> np.ndarray:
     return generator(Purpose.ORDER, seed, epoch).permutation(samples)
 
@@ -94,21 +94,26 @@ class PositionBatches(Sampler[list[int]]):
 
 
 class PositionDataset(Dataset[Sample]):
-    """A dataset indexed by global position: the picture is looked up, then augmented."""
+    """A dataset indexed by global position: the picture is looked up, then augmented.
+
+    Positions stand for what the dataset's own order says, if it has one, otherwise for what `index_at` does.
+    """
 
     def __init__(self, dataset: SampleDataset, augment: Augmentation, seed: int) -> None:
         self.dataset = dataset
         self.augment = augment
         self.seed = seed
+        own_order = getattr(dataset, "order", None)
+        self.index_at = own_order(seed).index_at if own_order else partial(index_at, seed=seed, samples=len(dataset))
 
     def __getitem__(self, position: int) -> Sample:
-        sample = self.dataset[index_at(position, seed=self.seed, samples=len(self.dataset))]
+        sample = self.dataset[self.index_at(position)]
         return self.augment(sample, generator(Purpose.AUGMENT, self.seed, position))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples as bytes. Raises TrainError if their sizes differ."""
-    sizes = {sample["label"].shape for sample in samples}
+    sizes = {(*sample["image"].shape[:-3], *sample["label"].shape) for sample in samples}
     if len(sizes) > 1:
         raise TrainError(
             f"The pictures of one step have different sizes: {', '.join(map(str, sorted(sizes)))} "

@@ -109,4 +109,5 @@ def _refuse_differences(names: Sequence[str], accelerator: Accelerator) -> None:
 
 def _of_all_processes(outcome: Outcome, accelerator: Accelerator) -> Outcome:
     counts = sum_over_processes(torch.tensor([outcome.written, outcome.skipped]), accelerator).tolist()
-    return Outcome(written=counts[0], skipped=counts[1], failures=gather_texts(outcome.failures, accelerator))
+    failures, notes = (gather_texts(texts, accelerator) for texts in (outcome.failures, outcome.notes))
+    return Outcome(written=counts[0], skipped=counts[1], failures=failures, notes=notes)

@@ -7,6 +7,7 @@ import torch
 import ccnet_core as ccnet
 from ccnet_core import render
 from ccnet_train.datasets import SampleDataset
+from ccnet_train.tasks import task_of
 
 PREVIEW_ROWS = 4
 
@@ -21,7 +22,7 @@ def write_preview(path: Path, model: ccnet.CCNet, dataset: SampleDataset) -> ren
     for row in range(count):
         sample = dataset[row * len(dataset) // count]
         prediction = ccnet.predict(model, torch.tensor(sample["image"])).labels
-        picture = sample["image"].transpose(1, 2, 0)
+        picture = task_of(dataset).picture(sample).transpose(1, 2, 0)
         rows.append(render.side_by_side(picture, sample["label"], prediction, dataset.palette))
     preview = render.stack(rows)
     render.write_png(path, preview)

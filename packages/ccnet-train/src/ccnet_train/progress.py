@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from ccnet_train.peak_memory import peak_memory
+from ccnet_core.peak_memory import peak_memory
 
 T = TypeVar("T")
 

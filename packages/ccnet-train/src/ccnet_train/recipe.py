@@ -27,16 +27,18 @@ RECIPE_VERSION = 1
 class ModelSection:
     """The network: `name` with random weights, or `weights`, a folder, Hub id or zoo name with its own architecture.
 
-    Where both are given `weights` counts, and :func:`load_recipe` clears `name`. `recurrence`, `attention` and
-    `backbone_weights`, a file with an ImageNet backbone, go with `name`, as does `backbone`, one of transformers from
-    the Hub or a folder. `freeze` lists modules, such as "backbone.layer1", whose parameters and running statistics stay
-    as they are. `activation_checkpointing` saves memory for about a third more work.
+    Where both are given `weights` counts, and :func:`ccnet_train.load_recipe` clears `name`. `recurrence`, `attention`
+    and `backbone_weights`, a file with an ImageNet backbone, go with `name`, as does `backbone`, one of transformers
+    from the Hub or a folder. `frames` makes a network for clips of so many frames, 1 for pictures; weights for the one
+    kind begin the other. `freeze` lists modules, such as "backbone.layer1", whose parameters and running statistics
+    stay as they are. `activation_checkpointing` saves memory for about a third more work.
     """
 
     name: str | None = None
     weights: str | None = None
     recurrence: int | None = None
     attention: Literal["criss_cross", "non_local"] | None = None
+    frames: int | None = None
     backbone_weights: str | None = None
     backbone: BackboneSource | None = None
     freeze: tuple[str, ...] = ()
@@ -236,7 +238,7 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
 
     A value is read as YAML, that of a key which holds text as it stands. Raises RecipeError for an unknown name or key
     (with the nearest), a file that cannot be read, a value of the wrong type or out of range, and a `recipe_version`
-    other than :data:`RECIPE_VERSION`.
+    other than :data:`ccnet_train.recipe.RECIPE_VERSION`.
     """
     where, mapping = _read(str(name_or_path))
     for text in overrides:

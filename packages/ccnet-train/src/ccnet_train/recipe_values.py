@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ccnet_train.recipe import LossSection, ModelSection, Recipe
 
 _SMALLEST = {
+    "model.frames": 1,
     "data.workers": 0,
     "train.iterations": 1,
     "train.images_per_step": 1,

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ccnet_core import render
-from ccnet_train.datasets import SampleDataset
+from ccnet_train.datasets import Sample, SampleDataset
 from ccnet_train.evaluation import Evaluation
 from ccnet_train.metrics import mean_of_present, share
+from ccnet_train.tasks import task_of
 
 EACH = 4
 """Pictures on either side."""
@@ -21,8 +22,8 @@ WIDEST, NARROWEST = 640, 240
 
 OPACITY = 0.6
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.integer]]
-"""From a picture (3, H, W) to its labels (H, W), as they were evaluated."""
+Predict = Callable[[Sample], NDArray[np.integer]]
+"""From a sample to its labels (H, W), as they were evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,8 @@ def best_and_worst(mious: NDArray[np.float64], each: int = EACH) -> tuple[list[i
 def draw(evaluation: Evaluation, index: int, dataset: SampleDataset, predict: Predict) -> ReportPicture:
     """Return the picture at `index` with its prediction, which is made again."""
     sample = dataset[index]
-    picture, truth = sample["image"].transpose(1, 2, 0), sample["label"]
-    prediction = predict(sample["image"])
+    picture, truth = task_of(dataset).picture(sample).transpose(1, 2, 0), sample["label"]
+    prediction = predict(sample)
     correct, true = evaluation.counts[index, :2]
     return ReportPicture(
         name=evaluation.ids[index],

@@ -20,6 +20,7 @@ from ccnet_train.recipe import Recipe
 from ccnet_train.run_folder import RunFolder
 from ccnet_train.sharding import choose_units
 from ccnet_train.tally import Tally
+from ccnet_train.tasks import task_of
 from ccnet_train.weight_average import WeightAverage
 
 
@@ -75,10 +76,11 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
     train, val = load_split(recipe.data, "train"), load_split(recipe.data, "val")
     augment = load_augmentation(recipe.data, recipe.augment, train)
     check_class_weights(recipe.loss, train)
-    samples = PositionDataset(train, augment, recipe.seed)
+    network = build_network(recipe, train)
+    samples = PositionDataset(train, task_of(train).training(augment, network.config), recipe.seed)
     for first in (samples, val):
         first[0]
-    network = build_network(recipe, train)
+    task_of(train).require_fit(network.config, recipe.model, train[0])
     check_card(recipe, network.config)
     return Parts(recipe=recipe, share=share, samples=samples, train=train, val=val, network=network)
 

@@ -20,6 +20,7 @@ WITHOUT_EFFECT = (
     "output",
     "model.activation_checkpointing",
     "data.root",
+    *(f"data.options.{how}" for how in ("cache", "attempts", "patience", "timeout")),
     "data.workers",
     "train.nonfinite",
     "evaluate.",
@@ -29,7 +30,8 @@ WITHOUT_EFFECT = (
 )
 """How keys begin that do not change the weights a run ends with, so they may differ when it resumes.
 
-A run that reached a checkpoint met no loss that `train.nonfinite` would have treated otherwise.
+Those of data.options say how shards are fetched. A run that reached a checkpoint met no loss that `train.nonfinite`
+would have treated otherwise.
 """
 
 

@@ -91,7 +91,9 @@ def _backward(
 
 
 def _to_device(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
-    form = torch.channels_last if run.recipe.train.channels_last else torch.preserve_format
+    # Of a clip's five axes there is no such form; the network makes pictures of its frames.
+    channels_last = run.recipe.train.channels_last and batch.images.ndim == 4
+    form = torch.channels_last if channels_last else torch.preserve_format
     images = batch.images.to(run.accelerator.device, non_blocking=True, memory_format=form)
     return images, batch.labels.to(run.accelerator.device, non_blocking=True).long()
 

@@ -23,6 +23,9 @@ class Squares:
     def __init__(self, split, length=12, size=32, seen=None, broken=None, replaced=None, **forms):
         self.split, self.length, self.size, self.seen = split, length, size, seen
         self.broken, self.replaced, self.forms = broken, replaced, forms
+        self.frames = forms.get("frames", 1)
+        if self.frames > 1:
+            self.task = "video"
 
     def __len__(self):
         return self.length
@@ -49,6 +52,8 @@ class Squares:
         ):  # noise, and each picture ignores more than the one before, the last one everything
             image = image // 2 + rng.integers(0, 120, image.shape, np.uint8)
             label[: index * self.size // (self.length - 1)] = 255
+        if self.frames > 1:  # the squares come from the left
+            image = np.stack([np.roll(image, t + 1 - self.frames, axis=2) for t in range(self.frames)])
         return {"image": image, "label": label, "id": f"{self.split}-{index}"}
 
     def _note(self, index):
@@ -72,7 +77,7 @@ class Provider:
         return ("squares",)
 
     def check(self, name, options):
-        known = ("length", "size", "seen", "broken", "replaced", "ragged", "unlabelled", "root")
+        known = ("length", "size", "seen", "broken", "replaced", "ragged", "unlabelled", "frames", "root")
         return [f"Unknown option {key!r}." for key in options if key not in known]
 
     def load(self, name, split, **options):
@@ -91,7 +96,7 @@ class Provider:
                 raise ValueError("the picture is too small; lower augment.smallest.")
             if generator.random() >= spec["flip"]:
                 return sample
-            return {**sample, "image": sample["image"][:, :, ::-1], "label": sample["label"][:, ::-1]}
+            return {**sample, "image": sample["image"][..., ::-1], "label": sample["label"][:, ::-1]}
 
         return flip
 

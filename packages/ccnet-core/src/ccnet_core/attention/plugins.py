@@ -13,7 +13,10 @@ from ccnet_core.attention.reference import backend as torch_backend
 
 @dataclass(frozen=True, kw_only=True)
 class BackendStatus:
-    """One row of :func:`attention_backends`. `reason` says why a backend is not usable here, or not chosen."""
+    """One row of :func:`ccnet_core.attention_backends`.
+
+    `reason` says why a backend is not usable here, or not chosen.
+    """
 
     name: str
     version: str

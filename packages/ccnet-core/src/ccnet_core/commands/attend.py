@@ -1,11 +1,11 @@
-"""`ccnet attend`: what a pixel looks at, as a picture."""
+"""`ccnet attend`: what pixels look at, as a picture."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from ccnet_core import render
-from ccnet_core.attention_map import attention_map
+from ccnet_core.attention_map import attention_maps
 from ccnet_core.commands.options import add_model_options, load_model, pair
 from ccnet_core.preprocess import to_tensor
 
@@ -17,17 +17,26 @@ def add(commands: Any) -> None:
     )
     command.add_argument("picture", metavar="PICTURE")
     add_model_options(command)
-    command.add_argument("--point", required=True, type=pair, metavar="X,Y", help="the pixel, from 0, x to the right")
+    command.add_argument(
+        "--point",
+        required=True,
+        action="append",
+        type=pair,
+        metavar="X,Y",
+        help="the pixel, from 0, x to the right; given again, each pixel gets a row",
+    )
     command.add_argument("--out", type=Path, metavar="FILE", help="the PNG to write (default: NAME_attention.png)")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the picture, its attention after one step, and after two if the model takes two."""
+    """Write for each point the picture, its attention after one step, and after two if the model takes two."""
     model = load_model(options)
-    picture = to_tensor(options.picture)
-    steps = range(1, max(1, min(2, model.config.head.recurrence)) + 1)
-    maps = [attention_map(model, picture, point=options.point, recurrence=step) for step in steps]
+    tensor = to_tensor(options.picture)
+    maps = attention_maps(model, tensor, points=options.point)
+    picture = tensor.permute(1, 2, 0).numpy()
+    rows = [render.attention_picture(picture, point, seen) for point, seen in zip(options.point, maps, strict=True)]
     out = options.out or Path(f"{Path(options.picture).stem}_attention.png")
-    render.write_png(out, render.attention_picture(picture.permute(1, 2, 0).numpy(), options.point, maps))
-    print(f"{options.picture} -> {out} (the picture, then {len(maps)} steps of attention)")
+    render.write_png(out, render.stack(rows))
+    points = "1 point" if len(rows) == 1 else f"{len(rows)} points"
+    print(f"{options.picture} -> {out} (the picture, then {len(maps[0])} steps of attention; {points})")

@@ -21,7 +21,8 @@ EXIT_CODES = (
 )
 
 PICTURES = (
-    "pictures, videos, folders with all pictures below them, patterns in quotes, or - for a list of files on stdin"
+    "pictures, videos, folders with all pictures below them, patterns in quotes, camera:0 (until Ctrl-C), "
+    "or - for a list of files on stdin"
 )
 
 
@@ -161,6 +162,8 @@ def report(outcome: Outcome, what: str, places: Sequence[str]) -> int:
     if outcome.failures:
         counts += f", {len(outcome.failures)} failed"
     print(f"{what} -> {', '.join(places)}: {counts}")
+    for note in outcome.notes:
+        print(note)
     for failure in outcome.failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if outcome.failures else 0

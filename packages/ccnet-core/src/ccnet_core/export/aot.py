@@ -96,7 +96,10 @@ class Package:
 
 
 def load_aot(path: str | Path) -> Package:
-    """Load a file of :func:`export_aot`. Raises ExportError if it is none, or was made elsewhere."""
+    """Load a file of :func:`ccnet_core.export.export_aot`, for the CPU.
+
+    Raises ExportError if it is none, or cannot be loaded here: it takes the torch and the kind of CPU that wrote it.
+    """
     return Package(path)
 
 

@@ -40,6 +40,7 @@ class Deployed(nn.Module):
 
     def __init__(self, model: CCNet, output: Output) -> None:
         super().__init__()
+        require(model.config.task == "segmentation", "a model of clips cannot be exported. Predict with ccnet-core")
         require(output in get_args(Output), f"output must be 'labels' or 'logits', got {output!r}")
         if not isinstance(model.backbone, ResNet):
             raise ExportError(
@@ -95,7 +96,10 @@ def quiet() -> Iterator[None]:
 
 
 def metadata(model: CCNet) -> dict[str, str]:
-    """Return what a user of a file must know about the network; lists are JSON."""
+    """Return what a user of a file must know about the network.
+
+    `model`, `classes` and `palette` (both as JSON), `align_corners` and `stride`, all as text.
+    """
     config = model.config
     return {
         "model": config.name,

@@ -46,6 +46,7 @@ class CCNetForSemanticSegmentation(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: CCNetConfig, network: CCNet | None = None) -> None:
         super().__init__(config)
         network = CCNet(config.network_config()) if network is None else network
+        require(network.config.task == "segmentation", "transformers has no model of clips. Predict with ccnet-core")
         for name, part in network.named_children():
             self.add_module(name, part)
         self.__dict__["network"] = network  # not a child: its parts are

@@ -16,7 +16,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from ccnet_core.checks import is_whole, require
 from ccnet_core.errors import PictureError
-from ccnet_core.predict import walk
+from ccnet_core.predict import predictions_of
 from ccnet_core.preprocess import to_tensor
 from ccnet_core.resize import resize_bytes
 from ccnet_core.score_map import Logits, Resized
@@ -103,8 +103,8 @@ class CCNetImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         )
         height, width = map(int, size)
         with torch.inference_mode():
-            labels, _ = walk([Resized(Logits(logits), (height, width), bool(self.align_corners))], keep_scores=False)
-        return labels[0].long()
+            view = Resized(Logits(logits), (height, width), bool(self.align_corners))
+            return torch.from_numpy(predictions_of([view])[0].labels).long()
 
 
 def _listed(images: Any) -> Sequence[Any]:

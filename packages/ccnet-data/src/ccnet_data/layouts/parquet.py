@@ -12,7 +12,7 @@ from ..labels import LabelReader
 from ..options import Fault, Option, one_or_several, path, several, switch, text, whole_number
 from ..sample import Colour, SegmentationDataset
 from ..source import REPLACE, Source, faults_of
-from .parquet_files import require_parquet, split_files
+from .parquet_files import files_by_split, require_parquet, split_files
 from .rows import RowReader, StreamDataset, TableDataset
 from .table import Repository, Rows, picture_column, read_files, reason, undecoded
 from .table_labels import reader_of
@@ -39,7 +39,9 @@ ALIASES = {"val": "validation"}
 class Parquet(Source):
     """Columns of pictures and of label PNGs: ROOT/train.parquet and ROOT/val.parquet, or a dataset of the Hub."""
 
-    root: Annotated[Path | None, Option(path, "folder that holds one SPLIT.parquet per split")] = None
+    root: Annotated[
+        Path | None, Option(path, "folder with SPLIT.parquet, or SPLIT-00000-of-00012.parquet and so on")
+    ] = None
     files: Annotated[
         tuple[Path, ...] | None, Option(one_or_several(path), "instead of root: the file or files of the wanted split")
     ] = None
@@ -62,11 +64,11 @@ class Parquet(Source):
     ] = ()
 
     def splits(self) -> tuple[str, ...]:
-        """Return the stems of the parquet files in root, or what the repository has; files= are one split, "train"."""
+        """Return those that files in root are named after, or the repository's; files= are one split, "train"."""
         if self.files is not None:
             return ("train",)
         repository = self._repository()
-        return tuple(file.stem for file in self._files(None)) if repository is None else tuple(repository.splits())
+        return tuple(files_by_split(self._given_root()) if repository is None else repository.splits())
 
     def faults(self, split: str | None) -> list[Fault]:
         """Return the faults of the options, class names and files; columns and pictures are read on opening."""
@@ -123,15 +125,20 @@ class Parquet(Source):
     def _files(self, split: str | None) -> list[Path]:
         if self.files is not None:
             files = list(self.files)
-        elif self.root is not None:
-            files = split_files(self.root, split)
+        elif split is not None:
+            files = split_files(self._given_root(), split)
         else:
-            raise DataError(
-                "root is missing: give root=DIR with train.parquet and val.parquet in it, files=FILE, or repo=NAME."
-            )
+            files = [file for each in files_by_split(self._given_root()).values() for file in each]
         for file in files:
             require_parquet(file)
         return files
+
+    def _given_root(self) -> Path:
+        if self.root is None:
+            raise DataError(
+                "root is missing: give root=DIR with train.parquet and val.parquet in it, files=FILE, or repo=NAME."
+            )
+        return self.root
 
     def _names(self) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
         """Return class names and colours; a repository may hold the names in id2label.json."""

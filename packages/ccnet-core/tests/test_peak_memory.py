@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ccnet_train.peak_memory import peak_memory
+from ccnet_core.peak_memory import peak_memory
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""The most memory that a run has held."""
+"""The most memory that a process has held."""
 
 import sys
 

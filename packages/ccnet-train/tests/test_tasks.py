@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from ccnet_train.datasets import load_split
+from ccnet_train.tasks import TASKS, task_of
+from ccnet_train.tasks.segmentation import Segmentation
+from ccnet_train.tasks.video import Video
+
+
+def test_the_task_of_a_dataset_is_found_by_its_name(squares):
+    pictures, clips = (load_split(squares(*more).data, "val") for more in ((), ("data.options.frames=2",)))
+    assert isinstance(task_of(pictures), Segmentation)
+    assert isinstance(task_of(clips), Video)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_can_do_all_that_is_asked_of_one(name):
+    for part in ("require_fit", "training", "predict", "picture"):
+        assert callable(getattr(TASKS[name], part))
+
+
+def test_a_further_task_is_a_line_in_the_registry(squares, monkeypatch):
+    class Negative(Segmentation):
+        def picture(self, sample):
+            return 255 - sample["image"]
+
+    monkeypatch.setattr("fake_data.Squares.task", "negative", raising=False)
+    monkeypatch.setitem(TASKS, "negative", Negative())
+    dataset = load_split(squares().data, "val")
+    np.testing.assert_array_equal(task_of(dataset).picture(dataset[0]), 255 - dataset[0]["image"])
