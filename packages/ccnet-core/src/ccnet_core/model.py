@@ -16,6 +16,7 @@ from ccnet_core import zoo
 from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
 from ccnet_core.backbone import Backbone
+from ccnet_core.backbone_config import BackboneSource
 from ccnet_core.checks import require
 from ccnet_core.clips import require_clips
 from ccnet_core.config import BackboneConfig, CCNetConfig, HubBackboneConfig
@@ -28,7 +29,6 @@ from ccnet_core.transplant import load_backbone
 from ccnet_core.video_head import VideoHead
 
 if TYPE_CHECKING:
-    from ccnet_core.backbone_config import BackboneSource
     from ccnet_core.optimized import OptimizedCCNet
 
 
@@ -186,7 +186,7 @@ class CCNet(Pretrained):
         attention: Literal["criss_cross", "non_local"] | None = None,
         frames: int | None = None,
         backbone_weights: str | Path | None = None,
-        backbone: "BackboneSource | Mapping[str, Any] | None" = None,
+        backbone: BackboneSource | Mapping[str, Any] | None = None,
     ) -> "CCNet":
         """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
 
@@ -219,7 +219,7 @@ class CCNet(Pretrained):
         return model
 
     @classmethod
-    def _with_hub_backbone(cls, config: CCNetConfig, backbone: "BackboneSource | Mapping[str, Any]") -> "CCNet":
+    def _with_hub_backbone(cls, config: CCNetConfig, backbone: BackboneSource | Mapping[str, Any]) -> "CCNet":
         from ccnet_core.hub_backbone import HubBackbone  # imported here, as in make_backbone
         from ccnet_core.hub_source import find_backbone
 
