@@ -18,9 +18,9 @@ nox.options.sessions = ["lint", "typecheck", "interfaces", "tests"]
 NAMES = ["core", "kernels", "data", "train"]
 # What each environment of `tests` holds. A distribution stands alone but for what it depends on.
 ROOMS = {"core": ["core"], "kernels": ["kernels"], "data": ["data"], "train": ["core", "train"], "integration": NAMES}
-# Core comes with its readers of TIFF and of videos and with what writes and runs ONNX, kernels with their compiler and
-# with matplotlib, data with the readers of COCO's masks and of MATLAB files.
-EXTRAS = {"core": "[large,onnx,video]", "kernels": "[cu13,plot]", "data": "[coco,voc]"}
+# Core comes with its readers of TIFF and of videos, what writes and runs ONNX and transformers, kernels with their
+# compiler and with matplotlib, data with the readers of COCO's masks and of MATLAB files.
+EXTRAS = {"core": "[large,onnx,transformers,video]", "kernels": "[cu13,plot]", "data": "[coco,voc]"}
 SOURCES = [f"packages/ccnet-{name}/src" for name in NAMES]
 CONSTRAINTS = ["--constraint", "constraints.txt", "--build-constraint", "constraints.txt"]
 PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
@@ -265,7 +265,7 @@ def build_site(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
-    install(session, *sources(NAMES), *test_tools(NAMES))
+    install(session, *sources(NAMES), *test_tools(NAMES), "sybil")
     rooms = [f"packages/ccnet-{name}/tests" for name in ("core", "data", "train")]
     pytest(session, "slow and not gpu", "integration", "docs/tests/test_export.py", *rooms)
 

@@ -71,8 +71,11 @@ def provider(module: str) -> str:
     return PROVIDERS[max(prefixes, key=len)] if prefixes else canonicalize_name(module.partition(".")[0])
 
 
-def import_fault(found: Import, distribution: Distribution, never: set[str]) -> str | None:
-    """Return what is wrong with one import, or None."""
+def import_fault(found: Import, distribution: Distribution, never: set[str], room: set[str]) -> str | None:
+    """Return what is wrong with one import of a file in the folders `room`, or None.
+
+    A folder named after an extra's package is the door to it: who imports the folder wants the package.
+    """
     origin = provider(found.module)
     for name in sorted(never):
         if is_within(found.module, name.replace("-", "_")) or origin == canonicalize_name(name):
@@ -83,12 +86,17 @@ def import_fault(found: Import, distribution: Distribution, never: set[str]) -> 
         return None
     if origin not in names_of(distribution.extras):
         return f"imports {found.module}, but {distribution.name} does not declare {origin}"
-    return None if found.lazy else f"imports {found.module} outside a function, but {origin} is only in an extra"
+    return (
+        None
+        if found.lazy or origin in room
+        else f"imports {found.module} outside a function, but {origin} is only in an extra"
+    )
 
 
 def import_faults(distribution: Distribution, never: set[str]) -> Iterator[str]:
     """Check every import of one distribution's source."""
     for path in sorted((distribution.root / "src").rglob("*.py")):
+        room = set(path.relative_to(distribution.root).parts[:-1])
         for found in imports(ast.parse(path.read_text(), str(path))):
-            if fault := import_fault(found, distribution, never):
+            if fault := import_fault(found, distribution, never, room):
                 yield f"{path}:{found.line}: {fault}"

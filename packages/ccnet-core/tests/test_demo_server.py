@@ -29,6 +29,8 @@ def test_it_asks_itself_only_and_no_proxy(serve, make_varied):
 
 
 STAYS = """
+import socket
+
 from ccnet_core.demo.server import _stay_here
 
 _stay_here("127.0.0.1")

@@ -6,7 +6,7 @@ import torch
 
 import ccnet_core as ccnet
 from ccnet_core.errors import ConfigError
-from ccnet_core.export.graph import Deployed, metadata, stride
+from ccnet_core.export.graph import Deployed, metadata
 
 
 def test_outputs_are_what_predict_gives_and_the_logits(network, pictures):
@@ -49,11 +49,11 @@ def test_unknown_output_is_refused(tiny):
 
 def test_stride_is_that_of_the_logits(network):
     logits = network(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), auxiliary=False).logits
-    assert 64 // stride(network.config) in (logits.shape[2], logits.shape[2] - 1)  # ceil_mode may add one
+    assert 64 // network.backbone.stride in (logits.shape[2], logits.shape[2] - 1)  # ceil_mode may add one
 
 
 def test_metadata_hold_what_a_reader_of_labels_needs(tiny):
-    facts = metadata(tiny.config)
+    facts = metadata(tiny)
     assert facts["classes"] == '["class 0", "class 1", "class 2", "class 3"]'
     assert facts["palette"] == "[[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]"
     assert (facts["model"], facts["align_corners"], facts["stride"]) == ("ccnet_tiny", "false", "4")

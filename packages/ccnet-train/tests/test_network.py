@@ -9,6 +9,7 @@ import ccnet_core as ccnet
 from ccnet_train import TrainError
 from ccnet_train.datasets import load_split
 from ccnet_train.network import build_network, train_mode, training_form
+from ccnet_train.sharding import unit_classes
 
 
 @pytest.fixture
@@ -86,9 +87,29 @@ def test_backbone_weights_fill_the_backbone_alone(squares, dataset, tmp_path):
     assert equal(network.head, build_network(squares(), dataset).head)
 
 
+@pytest.fixture
+def convnext(tmp_path):
+    """The folder of a backbone of transformers."""
+    transformers = pytest.importorskip("transformers", reason="the extra transformers of ccnet-core is not installed")
+    config = transformers.ConvNextV2Config(depths=[1, 1, 1, 1], hidden_sizes=[4, 4, 8, 8])
+    transformers.utils.logging.disable_progress_bar()
+    transformers.ConvNextV2ForImageClassification(config).save_pretrained(tmp_path / "convnext")
+    return tmp_path / "convnext"
+
+
+def test_backbone_of_transformers_trains_whole_and_by_its_units(squares, dataset, convnext):
+    network = build_network(squares(f"model.backbone.hub={convnext}", "model.backbone.out_stage=2"), dataset)
+    assert network.backbone.stride == 8
+    assert all(gradient is not None for gradient in step(network, network).values())
+    assert unit_classes(network) == ["CrissCrossHead"]
+    with pytest.raises(TrainError, match=r"model\.activation_checkpointing: transformers cannot compute"):
+        build_network(squares(f"model.backbone.hub={convnext}", "model.activation_checkpointing=true"), dataset)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("model.backbone.hub=no/where/at/all", r"model: no/where/at/all: there is no such folder"),
         ("model.name=ccnet_tini", "model: There is no model 'ccnet_tini'.*'ccnet_tiny'"),
         ("model.weights=nowhere", "model: .*nowhere"),
         ("model.backbone_weights=nowhere.pth", r"model: .*nowhere\.pth"),

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import yaml
 
+from ccnet_core.backbone_config import BackboneSource
 from ccnet_train import RecipeError, list_recipes, load_recipe
 from ccnet_train.recipe import OhemSection, recipe_rows, to_yaml
 
@@ -56,6 +57,8 @@ def test_a_recipe_cannot_be_changed(squares):
         ("model.recurrence=0", lambda r: r.model.recurrence, 0),
         ("model.attention=non_local", lambda r: r.model.attention, "non_local"),
         ("model.backbone_weights=r50 #1.pth", lambda r: r.model.backbone_weights, "r50 #1.pth"),
+        ("model.backbone.hub=org/name", lambda r: r.model.backbone, BackboneSource(hub="org/name")),
+        ("model.backbone={hub: a/b, out_stage: 2}", lambda r: r.model.backbone.out_stage, 2),
         ("model.freeze=[backbone.stem]", lambda r: r.model.freeze, ("backbone.stem",)),
         ("train.accumulation=2", lambda r: r.train.accumulation, 2),
         ("train.weight_average=0.999", lambda r: r.train.weight_average, 0.999),
@@ -98,6 +101,7 @@ def test_an_override_sets_a_typed_value(squares, override, key, value):
         ("model.name=null", "give model.name.*or model.weights"),
         ("model.weights=x", "model.recurrence goes with model.name"),
         ("model.attention=crisscross", "attention: 'crisscross' is not one of 'criss_cross', 'non_local'"),
+        ("model.backbone={hbu: a/b}", "backbone: unknown key 'hbu'.*'hub'"),
         ("model.frozen=[backbone]", "unknown key 'frozen'.*'freeze'"),
         ("model.freeze=backbone", "freeze: expected a list, got 'backbone'"),
         ("train.accumulation=0", "train.accumulation must be 1 or more"),
@@ -126,7 +130,9 @@ def test_a_wrong_key_or_value_is_refused_by_name(squares, override, message):
         squares("model.recurrence=1", override)
 
 
-@pytest.mark.parametrize(("key", "value"), [("backbone_weights", "y.pth"), ("attention", "non_local")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("backbone_weights", "y.pth"), ("attention", "non_local"), ("backbone", "{hub: a/b}")]
+)
 def test_what_makes_a_network_does_not_go_with_a_whole_one(squares, key, value):
     with pytest.raises(RecipeError, match=rf"model\.{key} goes with model\.name"):
         squares("model.weights=x", f"model.{key}={value}")

@@ -101,7 +101,7 @@ class _Step:
 
 def _last_steps(model: CCNet, modules: Sequence[CrissCrossAttention], picture: Tensor, count: int) -> list[_Step]:
     """Return the last `count` of the `modules` at work on a picture (3, H, W), the last one first."""
-    x = model.head.reduce(model.backbone(model.normalise(picture[None].to(model.device)).to(model.dtype))[-1])
+    x = model.head.reduce(model.features(picture[None].to(model.device))[-1])
     steps = []
     for index, module in enumerate(modules):
         if index >= len(modules) - count:

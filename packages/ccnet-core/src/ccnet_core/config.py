@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ccnet_core import strict
+from ccnet_core.backbone_config import BackboneConfig as BackboneConfig
+from ccnet_core.backbone_config import HubBackboneConfig as HubBackboneConfig
 from ccnet_core.checks import (
     LARGEST_COUNT,
     LARGEST_SIZE,
@@ -41,39 +43,6 @@ class PixelStatistics:
         require(
             self.channel_order in ("rgb", "bgr"), f"channel_order must be 'rgb' or 'bgr', got {self.channel_order!r}"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
-    """A ResNet of 1 to 4 stages, some of them dilated.
-
-    `depths` are blocks per stage, `width` the channels inside a block of the first stage (doubled in each further
-    one). `stem_channels` says what comes first: three numbers are three 3x3 convolutions (ResNet v1c, and the authors'
-    64-64-128), one number is torchvision's 7x7 convolution. `contract_dilation` halves the dilation of the first block
-    of a dilated stage. `ceil_mode` belongs to the max-pool after the stem.
-    """
-
-    block: Literal["basic", "bottleneck"] = "bottleneck"
-    depths: tuple[int, ...] = (3, 4, 6, 3)
-    width: int = 64
-    stem_channels: tuple[int, ...] = (32, 32, 64)
-    strides: tuple[int, ...] = (1, 2, 1, 1)
-    dilations: tuple[int, ...] = (1, 1, 2, 4)
-    contract_dilation: bool = True
-    ceil_mode: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse stages that do not fit together."""
-        stages = {len(self.depths), len(self.strides), len(self.dilations)}
-        require(len(stages) == 1 and 0 not in stages, "depths, strides and dilations need one value per stage")
-        require(len(self.depths) <= 4, f"a backbone has 1 to 4 stages, depths has {len(self.depths)}")
-        require(self.block in ("basic", "bottleneck"), f"block must be 'basic' or 'bottleneck', got {self.block!r}")
-        require(
-            len(self.stem_channels) in (1, 3), f"stem_channels must be one or three numbers, got {self.stem_channels}"
-        )
-        require_sizes(width=(self.width,), stem_channels=self.stem_channels)
-        require_sizes(strides=self.strides, dilations=self.dilations)
-        require_sizes(depths=self.depths, largest=LARGEST_COUNT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +202,7 @@ class CCNetConfig:
     name: str
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    backbone: BackboneConfig | HubBackboneConfig = field(default_factory=BackboneConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     auxiliary: AuxiliaryHeadConfig | None = None
     pixels: PixelStatistics = field(default_factory=PixelStatistics)
@@ -252,7 +221,7 @@ class CCNetConfig:
         require(all(map(is_colour, self.palette)), "a palette colour is three whole numbers from 0 to 255")
         if self.auxiliary is not None:
             stage = self.auxiliary.stage
-            require(0 <= stage < len(self.backbone.depths), f"auxiliary.stage {stage} is not a stage of the backbone")
+            require(0 <= stage < self.backbone.maps, f"auxiliary.stage {stage} is not a stage of the backbone")
 
     @property
     def num_classes(self) -> int:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from ccnet_core.backbone import Backbone
 from ccnet_core.folding import Filters, filters_of, fold
 from ccnet_core.fused_convolution import FusedConvolution, fused_convolution
 from ccnet_core.heads import ConvNormRelu, CrissCrossHead
-from ccnet_core.resnet import BasicBlock, Bottleneck
+from ccnet_core.resnet import BasicBlock, Bottleneck, ResNet
 
 if TYPE_CHECKING:
     from ccnet_core.model import CCNet
@@ -50,13 +51,33 @@ def folded_network(model: "CCNet", *, dtype: torch.dtype, traced: bool) -> Folde
     def fuse(filters: Filters, like: nn.Conv2d, *, slope: float) -> FusedConvolution:
         return fused_convolution(filters, like, slope=slope, dtype=dtype, traced=traced)
 
-    convs, norms = (list(model.backbone.stem)[first::3] for first in (0, 1))
-    pairs = zip(cast(list[nn.Conv2d], convs), norms, strict=True)
-    layers = [fuse(fold(conv, norm), conv, slope=RELU) for conv, norm in pairs]
-    stages = [cast(nn.Sequential, model.backbone.get_submodule(name)) for name in model.backbone.stages]
-    blocks = [ResidualBlock(cast(Any, block), fuse) for stage in stages for block in stage]
-    network = FoldedNetwork(*layers, copy.deepcopy(model.backbone.maxpool), *blocks, Head(model.head, fuse, dtype))
+    head = Head(model.head, fuse, dtype)
+    if isinstance(model.backbone, ResNet):
+        network = FoldedNetwork(*_resnet_layers(model.backbone, fuse), head)
+    else:
+        network = FoldedNetwork(LastMap(copy.deepcopy(model.backbone).to(dtype)), head)
     return network.eval().requires_grad_(False)
+
+
+class LastMap(nn.Module):
+    """A backbone as it is, of which the head takes the last feature map."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W), normalised -> (B, C, h, w)."""
+        return cast(Tensor, self.backbone(x.contiguous())[-1].contiguous(memory_format=torch.channels_last))
+
+
+def _resnet_layers(backbone: ResNet, fuse: Fuse) -> list[nn.Module]:
+    convs, norms = (list(backbone.stem)[first::3] for first in (0, 1))
+    pairs = zip(cast(list[nn.Conv2d], convs), norms, strict=True)
+    layers: list[nn.Module] = [fuse(fold(conv, norm), conv, slope=RELU) for conv, norm in pairs]
+    stages = [cast(nn.Sequential, backbone.get_submodule(name)) for name in backbone.stages]
+    blocks = [ResidualBlock(cast(Any, block), fuse) for stage in stages for block in stage]
+    return [*layers, copy.deepcopy(backbone.maxpool), *blocks]
 
 
 class ResidualBlock(nn.Module):

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Require = Callable[[str, Path], None]
+"""Raises an error unless the configuration in a folder, of the repository of that name, is what is wanted."""
+
 TIMEOUT = 10.0
 """Seconds that the Hub may take for its first answer. The client by itself waits for ever."""
 
@@ -27,14 +30,18 @@ def find_folder(
     token: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    require: Require | None = None,
 ) -> Path:
     """Return the local folder `source`, or that of "org/name" on the Hub, which the client keeps in its cache.
 
     `revision` is a branch, a tag or a commit. When the Hub cannot be reached, or `local_files_only`, the copy in the
     cache serves. At every load the files are held against the digests that the Hub gave for them (0.16 s for 285 MB),
     and a damaged one is removed and fetched once more. A cache without symbolic links, as Windows may have, does not
-    keep the digests: there only sizes are compared, and only when files are fetched. Raises WeightsError, with what to
-    do, if there is no such folder or none that is as the Hub announced it.
+    keep the digests: there only sizes are compared, and only when files are fetched.
+
+    `require` is called with a name and a folder that holds config.json, before anything else is fetched, and raises an
+    error for what is not wanted; by default for what is no weights folder. Raises WeightsError, with what to do, if
+    there is no such folder or none that is as the Hub announced it.
     """
     path = Path(source)
     if path.is_dir():
@@ -50,7 +57,7 @@ def find_folder(
             f"and no model of the zoo.{models}"
         )
     require_token(token)
-    return _pull(str(source), revision, token, cache_dir, local_files_only)
+    return _pull(str(source), revision, token, cache_dir, local_files_only, require or _require_weights)
 
 
 def is_repository(source: str) -> bool:
@@ -67,10 +74,15 @@ def require_token(token: str | None) -> None:
 
 
 def _pull(
-    repository: str, revision: str | None, token: str | None, cache_dir: str | Path | None, local_files_only: bool
+    repository: str,
+    revision: str | None,
+    token: str | None,
+    cache_dir: str | Path | None,
+    local_files_only: bool,
+    require: Require,
 ) -> Path:
     for _ in range(2):
-        folder = _find_snapshot(repository, revision, token, cache_dir, local_files_only)
+        folder = _find_snapshot(repository, revision, token, cache_dir, local_files_only, require)
         damaged = _remove_damaged(file for file in folder.iterdir() if weights_folder.is_part(file.name))
         if not damaged:
             return folder
@@ -81,7 +93,12 @@ def _pull(
 
 
 def _find_snapshot(
-    repository: str, revision: str | None, token: str | None, cache_dir: str | Path | None, local_files_only: bool
+    repository: str,
+    revision: str | None,
+    token: str | None,
+    cache_dir: str | Path | None,
+    local_files_only: bool,
+    require: Require,
 ) -> Path:
     # Imported here: the client takes longer to import than everything else core needs beside torch.
     from huggingface_hub import HfApi, constants, snapshot_download
@@ -93,7 +110,8 @@ def _find_snapshot(
         if not local_files_only:
             commit = _find_commit(HfApi(token=token), repository, revision)
             # By itself, so that the gigabytes of another library never follow.
-            _require_configuration(repository, Path(find(revision=commit, allow_patterns=weights_folder.CONFIG_FILE)))
+            configuration = Path(find(revision=commit, allow_patterns=weights_folder.CONFIG_FILE))
+            _require_configuration(repository, configuration, require)
         return Path(find_all(local_files_only=local_files_only))
     except CCNetError:
         raise
@@ -119,12 +137,16 @@ def _find_commit(api: "HfApi", repository: str, revision: str | None) -> str | N
         raise WeightsError(f"{repository}: there is no revision {revision!r}.{known}") from error
 
 
-def _require_configuration(repository: str, folder: Path) -> None:
+def _require_configuration(repository: str, folder: Path, require: Require) -> None:
     path = folder / weights_folder.CONFIG_FILE
     if not path.is_file():
         raise WeightsError(f"{repository}: it has no {path.name}, so it is not a weights folder of ccnet-core.")
     if not _remove_damaged([path]):
-        weights_folder.read_config(folder)
+        require(repository, folder)
+
+
+def _require_weights(_: str, folder: Path) -> None:
+    weights_folder.read_config(folder)
 
 
 def _remove_damaged(files: Iterable[Path]) -> list[str]:

@@ -4,9 +4,9 @@ Shape letters: B batch, T frames, K classes, H and W size of the picture, h and 
 published models, rounded up).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,11 @@ from torch import Tensor
 from ccnet_core import zoo
 from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_core.attention.select import require_known
+from ccnet_core.backbone import Backbone
+from ccnet_core.backbone_config import BackboneSource
 from ccnet_core.checks import require
 from ccnet_core.clips import require_clips
-from ccnet_core.config import CCNetConfig
+from ccnet_core.config import BackboneConfig, CCNetConfig, HubBackboneConfig
 from ccnet_core.heads import AuxiliaryHead, Classifier, CrissCrossHead
 from ccnet_core.preprocess import Normalise, Picture, require_pictures
 from ccnet_core.pretrained import Pretrained
@@ -53,7 +55,7 @@ class CCNet(Pretrained):
         require(known, f"expected a CCNetConfig, got {config!r}; CCNet.from_config also takes the name of a model")
         super().__init__(config)
         self.normalise = Normalise(config.pixels)
-        self.backbone = ResNet(config.backbone)
+        self.backbone = make_backbone(config.backbone)
         head = VideoHead if config.task == "video" else CrissCrossHead
         self.head = head(self.backbone.channels[-1], config.num_classes, config.head)
         self.auxiliary_head = None
@@ -69,16 +71,26 @@ class CCNet(Pretrained):
         needs: auxiliary logits and consistency features. Raises PictureError for another shape, for one without
         pixels, and if there is no such frame.
         """
-        if isinstance(self.head, VideoHead):
-            clips = require_clips(image, self.config.head.frames, frame)
-            stages = [torch.unflatten(stage, 0, clips.shape[:2]) for stage in self._features(clips.flatten(0, 1))]
-            auxiliary_logits = self._auxiliary([stage[:, frame] for stage in stages]) if auxiliary else None
-            logits, consistency_features = self.head(stages[-1], frame=frame, consistency=auxiliary)
-        else:
-            require_pictures(image)
-            features = self._features(image)
-            auxiliary_logits = self._auxiliary(features) if auxiliary else None
-            logits, consistency_features = self.head(features[-1], consistency=auxiliary)
+        if not isinstance(self.head, VideoHead):
+            return self.segment(self.features(image), auxiliary=auxiliary)
+        clips = require_clips(image, self.config.head.frames, frame)
+        stages = [torch.unflatten(stage, 0, clips.shape[:2]) for stage in self._features(clips.flatten(0, 1))]
+        auxiliary_logits = self._auxiliary([stage[:, frame] for stage in stages]) if auxiliary else None
+        logits, consistency_features = self.head(stages[-1], frame=frame, consistency=auxiliary)
+        return CCNetOutput(logits, auxiliary_logits, consistency_features)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return the feature map of each stage of the backbone, (B, C_i, h_i, w_i), for pictures (B, 3, H, W).
+
+        Raises PictureError for another shape, and for one without pixels.
+        """
+        require_pictures(image)
+        return self._features(image)
+
+    def segment(self, features: Sequence[Tensor], *, auxiliary: bool = True) -> CCNetOutput:
+        """Return what the heads make of the feature maps of pictures; see :meth:`forward`."""
+        auxiliary_logits = self._auxiliary(features) if auxiliary else None
+        logits, consistency_features = self.head(features[-1], consistency=auxiliary)
         return CCNetOutput(logits, auxiliary_logits, consistency_features)
 
     def _features(self, pictures: Tensor) -> list[Tensor]:
@@ -128,7 +140,8 @@ class CCNet(Pretrained):
         stays in evaluation mode. `batch_norm` keeps the running statistics of the whole backbone; weights that are not
         frozen still train. Both stay so after `train()`; in mmsegmentation they are `frozen_stages` and `norm_eval`. A
         call says everything: what it does not name trains again. Call it before the optimiser and
-        DistributedDataParallel look at the parameters. Raises ConfigError for more stages than there are.
+        DistributedDataParallel look at the parameters. Raises ConfigError for more stages than there are, and for
+        `batch_norm` where there is none.
         """
         self.backbone.freeze(stages=stages, batch_norm=batch_norm)
 
@@ -136,8 +149,10 @@ class CCNet(Pretrained):
         """Save training memory for time: keep only the input of the stem, each residual block and each head.
 
         What is in between is computed again in the backward pass, about a third more work for the step. Gradients are
-        the same bits, and batch norm updates its running statistics once. `enabled=False` undoes it.
+        the same bits, and batch norm updates its running statistics once. `enabled=False` undoes it. Raises ConfigError
+        for a backbone of transformers that cannot do it.
         """
+        self.backbone.checkpoint_activations(enabled)
         for module in self.modules():
             if isinstance(module, Checkpointed):
                 module.checkpointing = enabled
@@ -171,14 +186,17 @@ class CCNet(Pretrained):
         attention: Literal["criss_cross", "non_local"] | None = None,
         frames: int | None = None,
         backbone_weights: str | Path | None = None,
+        backbone: BackboneSource | Mapping[str, Any] | None = None,
     ) -> "CCNet":
         """Build a network with random weights from a name of :func:`ccnet_core.list_models` or a configuration.
 
         `num_classes`, `classes` and `palette` replace the published ones; `recurrence` is the number of attention
         steps (0 leaves attention out), `attention` their kind, `frames` the length of clips. `backbone_weights` is a
         file with an ImageNet backbone: mmsegmentation's, torchvision's, timm's, the authors' or our own; see
-        :data:`ccnet_core.layouts.BACKBONES`. Raises ConfigError for an unknown name, with the nearest ones, and
-        WeightsError for a wrong `backbone_weights`.
+        :data:`ccnet_core.layouts.BACKBONES`. `backbone`, such as `{"hub": "org/name"}`, puts a backbone of transformers
+        in its place, with its statistics of pixels; see :class:`ccnet_core.backbone_config.BackboneSource`. Raises
+        ConfigError for an unknown name, with the nearest ones, and WeightsError for wrong `backbone_weights` or a
+        `backbone` that cannot be loaded.
         """
         if isinstance(config, str):
             config = zoo.load_config(config)
@@ -190,7 +208,31 @@ class CCNet(Pretrained):
             config = config.with_attention(attention)
         if frames is not None:
             config = config.with_frames(frames)
+        if backbone is not None:
+            require(backbone_weights is None, "backbone brings its own weights. Leave backbone_weights out")
+            return cls._with_hub_backbone(config, backbone)
         model = cls(config)
         if backbone_weights is not None:
-            load_backbone(model.backbone, backbone_weights, model=config.name)
+            resnet = model.backbone
+            require(isinstance(resnet, ResNet), "backbone_weights are those of a ResNet, which this network has not")
+            load_backbone(cast(ResNet, resnet), backbone_weights, model=config.name)
         return model
+
+    @classmethod
+    def _with_hub_backbone(cls, config: CCNetConfig, backbone: BackboneSource | Mapping[str, Any]) -> "CCNet":
+        from ccnet_core.hub_backbone import HubBackbone  # imported here, as in make_backbone
+        from ccnet_core.hub_source import find_backbone
+
+        found = find_backbone(backbone)
+        model = cls(found.replace_backbone(config))
+        found.load_into(cast(HubBackbone, model.backbone))
+        return model
+
+
+def make_backbone(config: BackboneConfig | HubBackboneConfig) -> Backbone:
+    """Return the backbone of a configuration, with random weights."""
+    if isinstance(config, BackboneConfig):
+        return ResNet(config)
+    from ccnet_core.hub_backbone import HubBackbone  # imported here: a ResNet needs none of it
+
+    return HubBackbone(config)

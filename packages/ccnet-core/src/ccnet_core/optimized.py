@@ -22,7 +22,7 @@ from ccnet_core.model import CCNet, CCNetOutput
 from ccnet_core.predict import evaluating
 from ccnet_core.preprocess import Picture, require_pictures, to_tensor
 from ccnet_core.rcca import CrissCrossAttention
-from ccnet_core.tensors import FLOATING
+from ccnet_core.tensors import require_floating
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 """The largest difference of a logit from the network's, over its largest logit, that is put down to rounding."""
@@ -121,7 +121,7 @@ def optimize(model: CCNet, *, dtype: torch.dtype | None, compile: bool, picture:
     """Return the twin of `model`, checked; see :meth:`ccnet_core.CCNet.optimized`."""
     dtype = model.dtype if dtype is None else dtype
     require(model.config.task == "segmentation", "there is no twin of a model of clips. Predict with the model itself")
-    require(dtype in FLOATING, f"dtype must be one of {', '.join(map(str, FLOATING))}, got {dtype!r}")
+    require_floating(dtype)
     pixels = _random_picture() if picture is None else to_tensor(picture)
     twin = OptimizedCCNet(model, dtype=dtype, compile=compile)
     try:

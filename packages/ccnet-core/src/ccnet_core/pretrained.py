@@ -63,25 +63,43 @@ class Pretrained(nn.Module):
         the Hub is, see :func:`ccnet_core.hub.find_folder`.
         """
         place, dtype = find_device(str(device)), torch.get_default_dtype() if dtype is None else dtype
-        known = dtype in tensors.FLOATING
-        require(known, f"dtype must be one of {', '.join(map(str, tensors.FLOATING))}, got {dtype!r}")
-        folder = cls._find_folder(source, revision, token, cache_dir, local_files_only)
+        tensors.require_floating(dtype)
+        folder = cls.find_folder(source, revision, token, cache_dir, local_files_only)
         with weights_folder.open_folder(folder) as stored:
             config = stored.config.with_classes(num_classes, classes, palette)
-            fresh = CLASSIFIERS if config.classes != stored.config.classes else ()
-            with tensors.shapes_only():
-                model = cls(config)
-            tensors.load_tensors(model, stored.tensors, stored.weights, leave_out=fresh, dtype=dtype, device=place)
+            fresh = config.classes != stored.config.classes
+            model = cls.load(config, stored, fresh_classifiers=fresh, dtype=dtype, device=place)
         if fresh:
-            model.start_classifiers()
             asked = config.num_classes
             logger.warning(
                 "%s: not trained for the %d classes asked for: its classifiers start at random.", source, asked
             )
-        return model.to(place, dtype).eval()  # what was not in the folder: statistics of pixels, new classifiers
+        return model
 
     @classmethod
-    def _find_folder(
+    def load(
+        cls,
+        config: CCNetConfig,
+        stored: weights_folder.OpenFolder,
+        *,
+        fresh_classifiers: bool,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Self:
+        """Return the network of `config` with the tensors of `stored`, or those but for the classifiers.
+
+        Raises WeightsError unless these are exactly the tensors of the network; see :func:`tensors.load_tensors`.
+        """
+        left_out = CLASSIFIERS if fresh_classifiers else ()
+        with tensors.shapes_only():
+            model = cls(config)
+        tensors.load_tensors(model, stored.tensors, stored.weights, leave_out=left_out, dtype=dtype, device=device)
+        if fresh_classifiers:
+            model.start_classifiers()
+        return model.to(device, dtype).eval()  # what was not in the folder: statistics of pixels, new classifiers
+
+    @classmethod
+    def find_folder(
         cls,
         source: str | Path,
         revision: str | None,
@@ -89,6 +107,7 @@ class Pretrained(nn.Module):
         cache_dir: str | Path | None,
         local_files_only: bool,
     ) -> Path:
+        """Return the local folder of `source`; see :meth:`from_pretrained`."""
         named = isinstance(source, str | Path) and str(source)
         require(named, f"expected a weights folder, org/name on the Hub or a model of the zoo, got {source!r}")
         try:

@@ -4,14 +4,14 @@ Parameter names below `stem` and `layer1` ... `layer4` are those of mmsegmentati
 Shape letters: B batch, C channels, H and W height and width of the picture.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import cast
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ccnet_core.activation_checkpointing import Checkpointed
-from ccnet_core.checks import is_whole, require
+from ccnet_core.backbone import Backbone
 from ccnet_core.config import BackboneConfig
 
 
@@ -64,7 +64,7 @@ class Stem(Checkpointed, nn.Sequential):
     """What comes before the first stage but the max-pool: (B, 3, H, W) -> (B, C, ceil(H / 2), ceil(W / 2))."""
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """The backbone: a stem at stride 2, a max-pool to stride 4, then one to four stages.
 
     `channels` are the output channels of each stage, `stride` that of the last one.
@@ -85,8 +85,7 @@ class ResNet(nn.Module):
             blocks += [block(in_channels, width, 1, dilation) for _ in range(depth - 1)]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.stages = [f"layer{stage + 1}" for stage in range(len(config.depths))]
-        self.frozen_stages: int | None = None
-        self.frozen_batch_norm = False
+        self.stride = 4 * math.prod(config.strides)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -100,28 +99,9 @@ class ResNet(nn.Module):
             elif isinstance(module, Bottleneck):
                 nn.init.zeros_(module.bn3.weight)
 
-    def freeze(self, *, stages: int | None, batch_norm: bool) -> None:
-        """Keep the stem and the first `stages` stages, and all running statistics; see :meth:`CCNet.freeze`."""
-        known = stages is None or (is_whole(stages) and 0 <= stages <= len(self.stages))
-        require(known, f"stages must be from 0 to {len(self.stages)}, the stages of this backbone, got {stages!r}")
-        self.frozen_stages, self.frozen_batch_norm = stages, batch_norm
-        self.requires_grad_(True)
-        for part in self._frozen_parts():
-            part.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of everything that is not frozen."""
-        super().train(mode)
-        norms = (module for module in self.modules() if isinstance(module, _BatchNorm))
-        for module in (*self._frozen_parts(), *(norms if self.frozen_batch_norm else ())):
-            module.eval()
-        return self
-
-    def _frozen_parts(self) -> list[nn.Module]:
-        if self.frozen_stages is None:
-            return []
-        return [self.stem, *(self.get_submodule(name) for name in self.stages[: self.frozen_stages])]
+    def parts(self) -> list[nn.Module]:
+        """Return the stem, and each stage."""
+        return [self.stem, *(self.get_submodule(name) for name in self.stages)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W), normalised -> one feature map per stage, (B, channels[i], h_i, w_i)."""

@@ -1,7 +1,8 @@
 """Plain data (YAML, JSON) to frozen dataclasses and back, with errors that name the key.
 
 Used for `config.json`, the zoo and the trainer's recipes. Supported field types: bool, int, float, str, Any, Literal,
-`X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]` and other dataclasses.
+`X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, other dataclasses and unions of them: the one
+with most of the keys is meant.
 """
 
 import contextlib
@@ -117,12 +118,19 @@ def _convert_union(arguments: tuple[Any, ...], value: object, where: str, error:
     choices = [choice for choice in arguments if choice is not type(None)]
     if len(choices) == 1:
         return _convert(choices[0], value, where, error)
+    if all(map(dataclasses.is_dataclass, choices)) and isinstance(value, Mapping):
+        return _convert(_likest(choices, value), value, where, error)
     for choice in choices:
         try:
             return _convert(choice, value, where, error)
         except error:
             continue
     raise error(f"{where}: {value!r} is none of {', '.join(_name(choice) for choice in choices)}.")
+
+
+def _likest(choices: list[Any], value: Mapping[str, Any]) -> Any:
+    """Return the dataclass that has most of the keys, the first one of equals: its errors are about what was meant."""
+    return max(choices, key=lambda choice: len({field.name for field in dataclasses.fields(choice)} & value.keys()))
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: object, where: str, error: type[Exception]) -> tuple[Any, ...]:

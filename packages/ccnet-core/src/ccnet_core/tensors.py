@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ccnet_core.checkpoint import SAFETENSORS_DTYPES
+from ccnet_core.checks import require
 from ccnet_core.errors import WeightsError
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -25,6 +26,11 @@ LARGEST_HEADER = 2**22
 
 LONGEST_NAME = 200
 """Of a tensor or shape in a message."""
+
+
+def require_floating(dtype: object) -> None:
+    """Raise ConfigError unless `dtype` is one of `FLOATING`."""
+    require(dtype in FLOATING, f"dtype must be one of {', '.join(map(str, FLOATING))}, got {dtype!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ccnet_core import zoo
 from ccnet_core.checkpoint import Checkpoint, read_checkpoint
-from ccnet_core.config import BackboneConfig, CCNetConfig
+from ccnet_core.config import BackboneConfig, CCNetConfig, HubBackboneConfig
 from ccnet_core.errors import WeightsError
 from ccnet_core.layouts import BACKBONES, LAYOUTS, NETWORKS, Renamed, rename
 from ccnet_core.resnet import ResNet
@@ -168,7 +168,8 @@ def _other_models(expected: Mapping[str, Tensor], renamed: Renamed) -> str:
 
 
 @functools.cache
-def _shapes_of(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
+def _shapes_of(config: BackboneConfig | HubBackboneConfig) -> dict[str, tuple[int, ...]]:
+    assert isinstance(config, BackboneConfig)  # the zoo has no others
     with shapes_only():
         return _shapes(ResNet(config).state_dict(), "")
 

@@ -61,8 +61,8 @@ def save_folder(
     try:
         with files.replace_folder(folder) as target:
             _refuse_foreign_files(Path(folder))
-            (target / CONFIG_FILE).write_text(json.dumps(_config_json(config), indent=2) + "\n")
-            (target / PREPROCESSOR_FILE).write_text(json.dumps(_preprocessor_json(config), indent=2) + "\n")
+            (target / CONFIG_FILE).write_text(json.dumps(config_json(config), indent=2) + "\n")
+            (target / PREPROCESSOR_FILE).write_text(json.dumps(preprocessor_json(config), indent=2) + "\n")
             (target / CARD_FILE).write_text(card, encoding="utf-8")
             if picture is not None:
                 (target / PICTURE_FILE).write_bytes(picture)
@@ -72,6 +72,23 @@ def save_folder(
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"{folder}: cannot be written ({reason}). Make room, or give another folder.") from error
+
+
+def renew_parts(folder: Path, source: Path) -> None:
+    """Make the weights folder `source` a part of `folder`, which holds other files too, one file after another.
+
+    Files of an older weights folder that are not in `source` are removed; `source` is empty afterwards. Raises
+    WeightsError if a file cannot be written.
+    """
+    try:
+        names = {path.name for path in source.iterdir()}
+        for path in folder.iterdir():
+            if is_part(path.name) and path.name not in names:
+                path.unlink()
+        for name in sorted(names):
+            (source / name).replace(folder / name)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be written ({error.strerror}). Make room, or give another.") from error
 
 
 def is_part(name: str) -> bool:
@@ -152,7 +169,7 @@ def read_config(folder: Path) -> CCNetConfig:
     if not isinstance(content, dict) or content.get("model_type") != "ccnet":
         raise WeightsError(f"{path}: not a CCNet configuration (model_type is not 'ccnet').")
     _require_format(content.get("format_version"), path)
-    return _from_config_json(content, str(path))
+    return parse_config(content, str(path))
 
 
 def _require_format(version: object, path: Path) -> None:
@@ -165,7 +182,8 @@ def _require_format(version: object, path: Path) -> None:
     raise WeightsError(f"{path}: written in format {version}, this ccnet-core reads {FORMAT_VERSION}. {remedy}")
 
 
-def _config_json(config: CCNetConfig) -> dict[str, Any]:
+def config_json(config: CCNetConfig) -> dict[str, Any]:
+    """Return the content of config.json."""
     content = config.to_mapping()
     del content["published"]  # the figures of somebody's weights, not of these
     classes = content.pop("classes")
@@ -179,7 +197,8 @@ def _config_json(config: CCNetConfig) -> dict[str, Any]:
     }
 
 
-def _from_config_json(content: dict[str, Any], where: str) -> CCNetConfig:
+def parse_config(content: dict[str, Any], where: str) -> CCNetConfig:
+    """Return the configuration of `content`, that of config.json. Raises WeightsError that names `where`."""
     labels = content.get("id2label")
     if not isinstance(labels, dict) or sorted(labels) != sorted(str(index) for index in range(len(labels))):
         raise WeightsError(f"{where}: id2label must name the classes 0, 1, 2, ...")
@@ -190,7 +209,8 @@ def _from_config_json(content: dict[str, Any], where: str) -> CCNetConfig:
     return strict.from_mapping(CCNetConfig, fields, where=where, error=WeightsError)
 
 
-def _preprocessor_json(config: CCNetConfig) -> dict[str, Any]:
+def preprocessor_json(config: CCNetConfig) -> dict[str, Any]:
+    """Return the content of preprocessor_config.json: what transformers must, and must not, do with a picture."""
     # The model normalises, in float32, from bytes: a processor that did so too would do it twice.
     return {
         "image_processor_type": "CCNetImageProcessor",
@@ -199,4 +219,5 @@ def _preprocessor_json(config: CCNetConfig) -> dict[str, Any]:
         "do_normalize": False,
         "image_mean": list(config.pixels.mean),
         "image_std": list(config.pixels.std),
+        "align_corners": config.align_corners,  # of the logits that become a map of labels
     }

@@ -43,8 +43,8 @@ def require_the_same(name, options, out, encodings=("raw", "png", "jpeg")):
                 np.testing.assert_array_equal(one["label"], other["label"])
                 if encoding == "jpeg":
                     difference = np.abs(one["image"].astype(int) - other["image"])
-                    assert difference.max() <= 60
-                    assert difference.mean() <= 4
+                    assert difference.max() <= 30
+                    assert difference.mean() <= 2
                 else:
                     np.testing.assert_array_equal(one["image"], other["image"])
 

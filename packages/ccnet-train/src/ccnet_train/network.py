@@ -35,7 +35,10 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
         module.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise TrainError(f"model.freeze={list(recipe.model.freeze)} leaves nothing to train. Freeze fewer modules.")
-    network.checkpoint_activations(recipe.model.activation_checkpointing)
+    try:
+        network.checkpoint_activations(recipe.model.activation_checkpointing)
+    except CCNetError as error:
+        raise TrainError(f"model.activation_checkpointing: {error}") from error
     if recipe.train.channels_last:
         for module in network.modules():
             if isinstance(module, nn.Conv2d):  # the convolutions of clips have no such form
@@ -64,7 +67,7 @@ def training_form(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 
 def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
-    classes, palette, backbone = dataset.classes, dataset.palette, section.backbone_weights
+    classes, palette, file = dataset.classes, dataset.palette, section.backbone_weights
     try:
         if section.weights is not None:
             return ccnet.CCNet.from_pretrained(section.weights, classes=classes, palette=palette)
@@ -74,7 +77,8 @@ def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
             palette=palette,
             recurrence=section.recurrence,
             attention=section.attention,
-            backbone_weights=None if backbone is None else Path(backbone).expanduser(),
+            backbone_weights=None if file is None else Path(file).expanduser(),
+            backbone=section.backbone,
         )
     except CCNetError as error:
         raise TrainError(f"model: {error}") from error

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 import yaml
 
 from ccnet_core import strict
+from ccnet_core.backbone_config import BackboneSource
 from ccnet_core.errors import nearest
 from ccnet_train.built_in import list_recipes as list_recipes
 from ccnet_train.built_in import read_recipe
@@ -27,10 +28,10 @@ class ModelSection:
     """The network: `name` with random weights, or `weights`, a folder, Hub id or zoo name with its own architecture.
 
     Where both are given `weights` counts, and :func:`ccnet_train.load_recipe` clears `name`. `recurrence`, `attention`
-    and `backbone_weights`, a file with an ImageNet backbone, go with `name`. `frames` makes a network for clips of so
-    many frames, 1 for pictures; weights for the one kind begin the other. `freeze` lists modules, such as
-    "backbone.layer1", whose parameters and running statistics stay as they are. `activation_checkpointing` saves memory
-    for about a third more work.
+    and `backbone_weights`, a file with an ImageNet backbone, go with `name`, as does `backbone`, one of transformers
+    from the Hub or a folder. `frames` makes a network for clips of so many frames, 1 for pictures; weights for the one
+    kind begin the other. `freeze` lists modules, such as "backbone.layer1", whose parameters and running statistics
+    stay as they are. `activation_checkpointing` saves memory for about a third more work.
     """
 
     name: str | None = None
@@ -39,6 +40,7 @@ class ModelSection:
     attention: Literal["criss_cross", "non_local"] | None = None
     frames: int | None = None
     backbone_weights: str | None = None
+    backbone: BackboneSource | None = None
     freeze: tuple[str, ...] = ()
     activation_checkpointing: bool = False
 

@@ -86,6 +86,6 @@ def _check_loss(loss: "LossSection", where: str) -> None:
 def _check_model(model: "ModelSection", where: str) -> None:
     if model.name is None and model.weights is None:
         raise RecipeError(f"{where}: give model.name (random weights) or model.weights (a weights folder).")
-    for key in ("recurrence", "attention", "backbone_weights"):
+    for key in ("recurrence", "attention", "backbone_weights", "backbone"):
         if model.weights is not None and getattr(model, key) is not None:
             raise RecipeError(f"{where}: model.{key} goes with model.name; model.weights brings its own.")

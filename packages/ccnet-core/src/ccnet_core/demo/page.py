@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import gradio as gr
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ccnet_core.demo.answers import Answers
 from ccnet_core.demo.memory import give_back
 from ccnet_core.demo.upload import read_upload
 from ccnet_core.errors import CCNetError
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 WAITING = 16
 """Requests that may wait for the network; it answers one at a time."""
@@ -22,11 +23,13 @@ STEPS = ("R = 1: its row and column", "R = 2: every pixel, through the crossings
 T = TypeVar("T")
 
 
-def build(answers: Answers, samples: Sequence[Path], about: str) -> gr.Blocks:
+def build(answers: Answers, samples: Sequence[Path], about: str) -> "gr.Blocks":
     """Return the page, with the pictures `samples` to pick from and `about` under its title.
 
     Raises PictureError for a sample that is no picture within the limits.
     """
+    import gradio as gr
+
     with gr.Blocks(title="CCNet", analytics_enabled=False, delete_cache=CACHE) as page:
         gr.Markdown(f"# CCNet\n{about}")
         with gr.Row():
@@ -47,13 +50,17 @@ def build(answers: Answers, samples: Sequence[Path], about: str) -> gr.Blocks:
     return page.queue(max_size=WAITING, default_concurrency_limit=1)
 
 
-def _view(*, attends: bool) -> gr.HTML:
-    html, css, js = (Path(__file__).with_name(f"view.{ending}").read_text() for ending in ("html", "css", "js"))
+def _view(*, attends: bool) -> "gr.HTML":
+    import gradio as gr
+
+    html, css, js = (Path(__file__).with_name(f"view.{ending}").read_text("utf-8") for ending in ("html", "css", "js"))
     return gr.HTML(html_template=html, css_template=css, js_on_load=js, attends=attends, elem_id="view")
 
 
-def _attention(steps: int) -> list[gr.Image]:
+def _attention(steps: int) -> "list[gr.Image]":
     """Return where what a pixel looks at is drawn, after each step."""
+    import gradio as gr
+
     if not steps:
         gr.Markdown("This network has no criss-cross attention, so there is nothing to click for.")
     seen = []
@@ -67,7 +74,9 @@ def _attention(steps: int) -> list[gr.Image]:
     return seen
 
 
-def _add_samples(file: gr.File, samples: Sequence[Path], largest: int) -> None:
+def _add_samples(file: "gr.File", samples: Sequence[Path], largest: int) -> None:
+    import gradio as gr
+
     pictures = [(read_upload(path, largest).permute(1, 2, 0).numpy(), path.stem) for path in samples]
     gallery = gr.Gallery(
         pictures, label="Samples", columns=2, height="auto", allow_preview=False, interactive=False, buttons=[]
@@ -79,7 +88,9 @@ def _add_samples(file: gr.File, samples: Sequence[Path], largest: int) -> None:
     gallery.select(pick, outputs=file, show_progress="hidden")
 
 
-def _connect(answers: Answers, file: gr.File, way: gr.Radio, view: gr.HTML, seen: list[gr.Image]) -> None:
+def _connect(answers: Answers, file: "gr.File", way: "gr.Radio", view: "gr.HTML", seen: "list[gr.Image]") -> None:
+    import gradio as gr
+
     def segment(path: str | None, words: str) -> Any:
         drawn = None if path is None else _or_error(lambda: answers.segment(path, words))
         return _outputs([drawn, *[None] * len(seen)])

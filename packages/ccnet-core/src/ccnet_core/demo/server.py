@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ccnet_core.demo.answers import Answers
+from ccnet_core.demo.page import build
 from ccnet_core.errors import CCNetError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -30,13 +31,11 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="ccnet-demo-") as folder:
         _prepare(folder)
         try:
-            from ccnet_core.demo.page import build
+            import gradio as gr
         except ImportError as error:
             raise CCNetError(
                 f'The page needs Gradio ({error}). Install it: python -m pip install "ccnet-core[demo]"'
             ) from None
-        import gradio as gr
-
         page = build(answers, samples, about)
         _stay_here(host)
         stop = threading.Event()

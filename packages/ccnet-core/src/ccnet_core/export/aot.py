@@ -11,7 +11,7 @@ from torch.export import Dim
 from ccnet_core.checks import is_pair, require
 from ccnet_core.errors import ExportError, PictureError
 from ccnet_core.export.agreement import Agreement, require_agreement
-from ccnet_core.export.graph import Deployed, Output, capture, metadata, quiet, stride
+from ccnet_core.export.graph import Deployed, Output, capture, metadata, quiet
 from ccnet_core.files import replace_file
 from ccnet_core.model import CCNet
 
@@ -32,16 +32,16 @@ def export_aot(
     Raises ExportError, and leaves no file, if there is no compiler, if it fails, or if answers differ.
     """
     require(size is None or is_pair(size), f"size must be two whole numbers above 0, height and width, got {size!r}")
-    if size is None and model.config.backbone.ceil_mode:
+    if size is None and getattr(model.config.backbone, "ceil_mode", False):
         raise ExportError(
             f"{model.config.name}: AOTInductor takes attention behind a max-pool with ceil_mode for one size only. "
             "Give it (--size H,W), or take ONNX or --format program, which take any."
         )
     _require_compiler()
-    deployed, step = Deployed(model, output), stride(model.config)
+    deployed, step = Deployed(model, output), model.backbone.stride
     free = {} if size else {2: step * Dim("rows", min=2), 3: step * Dim("columns", min=2)}
     example = size or (9 * step, 12 * step)
-    facts = metadata(model.config) | {"size": json.dumps(size), "outputs": json.dumps(deployed.output_names)}
+    facts = metadata(model) | {"size": json.dumps(size), "outputs": json.dumps(deployed.output_names)}
     graph = capture(deployed, example, {0: Dim("batch", min=1), **free})
     with replace_file(path) as target:
         try:

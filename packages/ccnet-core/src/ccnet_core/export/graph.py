@@ -6,7 +6,6 @@ Shape letters: B batch, K classes, H and W size of the picture, h and w size of 
 import copy
 import json
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ccnet_core.checks import require
-from ccnet_core.config import CCNetConfig
+from ccnet_core.errors import ExportError
 from ccnet_core.model import CCNet
+from ccnet_core.resnet import ResNet
 
 Output = Literal["labels", "logits"]
 """What a file gives: labels (B, H, W) and logits (B, K, h, w), or logits alone."""
@@ -42,6 +42,10 @@ class Deployed(nn.Module):
         super().__init__()
         require(model.config.task == "segmentation", "a model of clips cannot be exported. Predict with ccnet-core")
         require(output in get_args(Output), f"output must be 'labels' or 'logits', got {output!r}")
+        if not isinstance(model.backbone, ResNet):
+            raise ExportError(
+                f"{model.config.name}: its backbone is one of transformers; only networks with a ResNet are exported."
+            )
         self.network = copy.deepcopy(model).to("cpu", torch.float32)
         self.network.auxiliary_head = None
         self.network.head.consistency = None
@@ -91,20 +95,16 @@ def quiet() -> Iterator[None]:
         registration.setLevel(level)
 
 
-def stride(config: CCNetConfig) -> int:
-    """Return how many pixels a cell of the feature map stands for, along each axis."""
-    return 4 * math.prod(config.backbone.strides)  # stem and max-pool halve each
-
-
-def metadata(config: CCNetConfig) -> dict[str, str]:
+def metadata(model: CCNet) -> dict[str, str]:
     """Return what a user of a file must know about the network.
 
     `model`, `classes` and `palette` (both as JSON), `align_corners` and `stride`, all as text.
     """
+    config = model.config
     return {
         "model": config.name,
         "classes": json.dumps(config.classes),
         "palette": json.dumps(config.palette),
         "align_corners": json.dumps(config.align_corners),
-        "stride": str(stride(config)),
+        "stride": str(model.backbone.stride),
     }

@@ -47,7 +47,7 @@ def export_onnx(model: CCNet, path: str | Path, *, output: Output = "labels") ->
         assert program is not None  # it is None where the exporter writes the file itself
         for node in program.model.graph:
             node.metadata_props.clear()  # where in its own code the exporter made the node
-        program.model.metadata_props.update(metadata(model.config))
+        program.model.metadata_props.update(metadata(model))
         program.save(target, external_data=False)
         return require_agreement(deployed, _runner(target), SHAPES)
 

@@ -26,7 +26,7 @@ def export_program(model: CCNet, path: str | Path, *, output: Output = "labels")
     deployed = Deployed(model, output)
     graph = capture(deployed, EXAMPLE, ANY_SIZE)
     with replace_file(path) as target:
-        torch.export.save(graph, target, extra_files={METADATA_FILE: json.dumps(metadata(model.config))})
+        torch.export.save(graph, target, extra_files={METADATA_FILE: json.dumps(metadata(model))})
         program = torch.export.load(target).module()
 
         def run(image: Tensor) -> list[Tensor]:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 PNG_LEVEL = 1
 """Of zlib, for pictures. Level 6 makes those of CamVid 5 % smaller and takes 4.9 times as long."""
 CHROMA = 0
-"""No subsampling of colours in JPEG. At quality 90 values of CamVid change by up to 21. With Pillow's 4:2:0 they would
-by up to 78, in files 16 % smaller."""
+"""No subsampling of colours in JPEG. At quality 90 values of CamVid change by up to 27, and by 1.0 on average. With
+Pillow's 4:2:0 it would be 99 and 1.5, in files 16 % smaller."""
 LARGEST_VALUE = 2**31 - 2**16
 """Bytes of a picture or clip: a page of parquet counts them with 31 bits."""
 

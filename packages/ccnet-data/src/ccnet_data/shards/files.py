@@ -81,18 +81,19 @@ class ShardFile:
             return self.columns.sample(values, where)
 
     def _read_index(self, shard: Shard) -> ShardIndex:
-        self._require_columns(shard)
+        self._require_columns()
         metadata = self._parquet.metadata
-        groups = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+        groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+        # Rows are found by the groups; the total that the footer tells on its own may differ in a damaged one.
+        if sum(groups) != shard.rows or min(groups) < 1:
+            raise DataError(f"{self.name}: has {sum(groups)} rows, not {shard.rows}; {REMEDY}.")
         places = {metadata.schema.column(place).path: place for place in range(metadata.num_columns)}
         return ShardIndex(metadata, [0, *accumulate(groups)], places)
 
-    def _require_columns(self, shard: Shard) -> None:
+    def _require_columns(self) -> None:
         found, expected = self._parquet.schema_arrow, self.columns.schema()
         if not found.equals(expected):
             raise DataError(f"{self.name}: has the columns {_names(found)}, not {_names(expected)}; {REMEDY}.")
-        if self._parquet.metadata.num_rows != shard.rows:
-            raise DataError(f"{self.name}: has {self._parquet.metadata.num_rows} rows, not {shard.rows}; {REMEDY}.")
 
     def _table(self, group: int) -> "pyarrow.Table":
         """Return the row group, of raw shards without the pictures; the latest one is kept for its neighbours."""
@@ -153,6 +154,11 @@ def _parquet(content: mmap.mmap, metadata: "pyarrow.parquet.FileMetaData | None"
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), metadata=metadata, pre_buffer=False)
+
+
+def _rows(metadata: "pyarrow.parquet.FileMetaData") -> int:
+    """Return the sum over the row groups, by which rows are found; the footer also tells a total of its own."""
+    return sum(max(0, metadata.row_group(number).num_rows) for number in range(metadata.num_row_groups))
 
 
 def _names(schema: "pyarrow.Schema") -> str:
