@@ -160,6 +160,26 @@ def test_one_look_begins_no_thread_and_a_copy_or_an_order_no_longer_used_leaves_
     assert not ended.is_alive()
 
 
+def test_an_order_no_longer_used_fetches_nothing_more():
+    reached, go_on, brought = threading.Event(), threading.Event(), []
+
+    def bring(shard):
+        brought.append(shard)
+        reached.set()
+        go_on.wait(20)
+
+    ahead = ReadAhead(Order([4] * 8, seed=0, lanes=1, block=16), bring, 100)
+    for position in range(2):
+        ahead.index_at(position)
+    assert reached.wait(20)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "shards ahead" and thread.is_alive()][-1:]
+    del ahead
+    go_on.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(brought) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_reads_ahead_by_itself():
     ahead = ReadAhead(Order([4] * 4, seed=0), Noting(), 100)

@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from ..errors import DataError
 from ..sample import OrderedDataset, Sample
@@ -88,11 +88,18 @@ class ShardStream:
 
 
 def _fetching(owner: ReadAhead) -> "SimpleQueue[int | None]":
-    """Return a queue of the numbers of shards to fetch, in a thread that ends with `owner` or with the process."""
+    """Return a queue of the numbers of shards to fetch, in a thread that ends with `owner`, whatever waits."""
     wanted: SimpleQueue[int | None] = SimpleQueue()
-    weakref.finalize(owner, wanted.put, None).atexit = False
+    weakref.finalize(owner, _end, wanted).atexit = False
     threading.Thread(target=_work, args=(wanted, owner.bring), name="shards ahead", daemon=True).start()
     return wanted
+
+
+def _end(wanted: "SimpleQueue[int | None]") -> None:
+    with suppress(Empty):
+        while True:
+            wanted.get_nowait()
+    wanted.put(None)
 
 
 def _work(wanted: "SimpleQueue[int | None]", bring: Bring) -> None:
