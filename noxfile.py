@@ -13,7 +13,7 @@ nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "typecheck", "interfaces", "tests"]
+nox.options.sessions = ["lint", "typecheck", "interfaces", "docs", "tests"]
 
 NAMES = ["core", "kernels", "data", "train"]
 # What each environment of `tests` holds. A distribution stands alone but for what it depends on.
