@@ -15,9 +15,9 @@ def test_five_frames_are_learnt_on_nine_of_ten_seeds(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_last_frame_alone_stays_at_chance(tmp_path):
-    # Background all right and a square of three colours guessed: 0.33 for one colour always, 0.4 for each at random.
+    # Background all right and a square of two colours guessed: 0.5 for one colour always, 0.56 for each at random.
     scores = [score(tmp_path / str(seed), f"seed={seed}", "model.frames=1") for seed in range(2)]
-    assert max(scores) < 0.45, scores
+    assert max(scores) < 0.6, scores
 
 
 def score(output, *overrides):

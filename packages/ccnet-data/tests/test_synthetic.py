@@ -166,6 +166,7 @@ def lit(sample):
 def test_clips_conform(clips):
     check_dataset(clips)
     assert clips.task == "video"
+    assert clips.classes == ("background", "square of red", "square of green")
     for sample in clips:
         check_sample(sample, clips)
         assert sample["image"].shape == (4, 3, 48, 48)
@@ -193,7 +194,7 @@ def test_the_colour_that_was_lit_is_the_class_of_the_squares_in_the_last_frame(c
 
 
 def test_the_last_frame_tells_nothing_of_the_class(clips):
-    means = {1: [], 2: [], 3: []}
+    means = {1: [], 2: []}
     for sample in load("beacon", split="train", length=200, size=48, frames=2):
         means[int(sample["label"].max())].append(sample["image"][-1].mean(axis=(1, 2)))
     for of_class in means.values():

@@ -27,6 +27,9 @@ BACKGROUND_GREY, BACKGROUND_NOISE = 110, 12
 BEACON_SIDE, STRIP_WIDTH = 14, 8
 """Pixels: the beacon of a picture is a square, that of a clip a strip as high as the frame."""
 BEACON_COLOURS: tuple[Colour, ...] = ((220, 60, 60), (60, 200, 60), (70, 90, 230))
+COLOUR_NAMES = ("red", "green", "blue")
+CLIP_COLOURS = 2
+"""So many of the colours a strip may have: of three, two stay one class for long."""
 SQUARE_SIDE, SQUARE_COUNT = 8, 5
 SQUARE_GREY, SQUARE_NOISE = 30, 10
 GAP = 6
@@ -81,7 +84,8 @@ class BeaconDataset:
     """A split of "beacon": each sample is a function of (seed, split, index) alone.
 
     Samples have `image` uint8 (3, size, size), of a clip (frames, 3, size, size), and `label` uint8 (size, size): 0 for
-    background and beacon, 1 to 3 for the squares of a red, green or blue beacon. No pixel is ignored.
+    background and beacon, 1 to 3 for the squares of a red, green or blue beacon, which is never blue in clips. No pixel
+    is ignored.
     """
 
     split: str
@@ -91,8 +95,6 @@ class BeaconDataset:
     frames: int = 1
 
     api_version = API_VERSION
-    classes = ("background", "square of red", "square of green", "square of blue")
-    palette: ClassVar[tuple[Colour, ...]] = ((90, 90, 90), *BEACON_COLOURS)
     ignore_index = IGNORE_INDEX
     flip_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
 
@@ -100,6 +102,21 @@ class BeaconDataset:
     def task(self) -> str:
         """Tell pictures from clips."""
         return "segmentation" if self.frames == 1 else "video"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The background, and the squares by the colour of their beacon."""
+        return ("background", *(f"square of {name}" for name in COLOUR_NAMES[: self.colours]))
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """Grey, and the colours of the beacons."""
+        return ((90, 90, 90), *BEACON_COLOURS[: self.colours])
+
+    @property
+    def colours(self) -> int:
+        """The number of colours that a beacon may have."""
+        return len(BEACON_COLOURS) if self.frames == 1 else CLIP_COLOURS
 
     def __len__(self) -> int:
         return self.length
@@ -123,7 +140,7 @@ def draw_clip(size: int, frames: int, rng: np.random.Generator) -> tuple[Pixels,
 
     The beacon is lit in the first frames, in one to all but the last.
     """
-    colour, lit = int(rng.integers(len(BEACON_COLOURS))), int(rng.integers(1, frames))
+    colour, lit = int(rng.integers(CLIP_COLOURS)), int(rng.integers(1, frames))
     strip, squares = place(size, rng, strip=True)
     drawn = [_draw_frame(size, squares, strip if time < lit else None, colour, rng) for time in range(frames)]
     return np.stack(drawn), _draw_label(size, squares, colour)
