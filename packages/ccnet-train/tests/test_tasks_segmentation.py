@@ -31,4 +31,4 @@ def test_a_picture_is_predicted_by_the_models_plan(sample):
 def test_a_network_for_clips_is_refused(sample):
     config = ccnet.CCNet.from_config("ccnet_tiny", frames=3).config
     with pytest.raises(TrainError, match="takes clips of 3 frames, and the data are pictures"):
-        Segmentation().require_fit(config, ModelSection(), sample)
+        Segmentation().require_fit(config, ModelSection(), [sample])

@@ -67,12 +67,12 @@ def test_a_clip_is_predicted_from_as_many_frames_as_the_model_takes(sample, fram
 )
 def test_clips_that_the_network_cannot_take_are_refused(sample, frames, asked, message):
     with pytest.raises(TrainError, match=message):
-        Video().require_fit(config(frames), ModelSection(frames=asked), sample)
+        Video().require_fit(config(frames), ModelSection(frames=asked), [sample])
 
 
 def test_a_network_for_pictures_is_trained_on_last_frames_where_it_is_asked_for(sample):
-    Video().require_fit(config(1), ModelSection(frames=1), sample)
-    Video().require_fit(config(4), ModelSection(), sample)  # of weights for clips
+    Video().require_fit(config(1), ModelSection(frames=1), [sample])
+    Video().require_fit(config(4), ModelSection(), [sample])  # of weights for clips
 
 
 def test_a_run_on_clips_evaluates_resumes_and_leaves_a_model_of_clips(squares):

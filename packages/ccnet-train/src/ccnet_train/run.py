@@ -80,7 +80,7 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
     samples = PositionDataset(train, task_of(train).training(augment, network.config), recipe.seed)
     for first in (samples, val):
         first[0]
-    task_of(train).require_fit(network.config, recipe.model, train[0])
+    task_of(train).require_fit(network.config, recipe.model, train)
     check_card(recipe, network.config)
     return Parts(recipe=recipe, share=share, samples=samples, train=train, val=val, network=network)
 

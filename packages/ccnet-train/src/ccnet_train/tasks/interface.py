@@ -9,14 +9,14 @@ import ccnet_core as ccnet
 from ccnet_train.recipe import ModelSection
 
 if TYPE_CHECKING:
-    from ccnet_train.datasets import Augmentation, Sample
+    from ccnet_train.datasets import Augmentation, Sample, SampleDataset
 
 
 class Task(Protocol):
     """How samples of one kind are trained on and measured. A label is (H, W), one class per pixel, in all of them."""
 
-    def require_fit(self, config: ccnet.CCNetConfig, section: ModelSection, sample: "Sample") -> None:
-        """Raise TrainError if a network of this `config`, asked for by `section`, cannot be trained on such samples."""
+    def require_fit(self, config: ccnet.CCNetConfig, section: ModelSection, dataset: "SampleDataset") -> None:
+        """Raise TrainError if a network of this `config`, asked for by `section`, cannot be trained on `dataset`."""
         ...
 
     def training(self, augment: "Augmentation", config: ccnet.CCNetConfig) -> "Augmentation":

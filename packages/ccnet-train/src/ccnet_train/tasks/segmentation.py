@@ -11,13 +11,13 @@ from ccnet_train.errors import TrainError
 from ccnet_train.recipe import ModelSection
 
 if TYPE_CHECKING:
-    from ccnet_train.datasets import Augmentation, Sample
+    from ccnet_train.datasets import Augmentation, Sample, SampleDataset
 
 
 class Segmentation:
     """Samples with an `image` (3, H, W)."""
 
-    def require_fit(self, config: ccnet.CCNetConfig, section: ModelSection, sample: "Sample") -> None:  # noqa: ARG002
+    def require_fit(self, config: ccnet.CCNetConfig, section: ModelSection, dataset: "SampleDataset") -> None:  # noqa: ARG002
         """Refuse a network for clips."""
         frames = config.head.frames
         if frames > 1:

@@ -12,7 +12,7 @@ from ccnet_train.recipe import ModelSection
 from ccnet_train.tasks.segmentation import Segmentation
 
 if TYPE_CHECKING:
-    from ccnet_train.datasets import Augmentation, Sample
+    from ccnet_train.datasets import Augmentation, Sample, SampleDataset
 
 
 class Video(Segmentation):
@@ -22,9 +22,9 @@ class Video(Segmentation):
     pictures among them, can be compared on the same labelled frames.
     """
 
-    def require_fit(self, config: ccnet.CCNetConfig, section: ModelSection, sample: "Sample") -> None:
+    def require_fit(self, config: ccnet.CCNetConfig, section: ModelSection, dataset: "SampleDataset") -> None:
         """Refuse clips that are too short, and a network for pictures unless it is asked for in so many words."""
-        length, frames = len(sample["image"]), config.head.frames
+        length, frames = len(dataset[0]["image"]), config.head.frames
         if frames > length:
             raise TrainError(
                 f"The network takes clips of {frames} frames, and those of the data have {length}. "
