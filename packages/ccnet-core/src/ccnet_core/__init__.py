@@ -11,7 +11,7 @@ from ccnet_core.clip_predictor import ClipPredictor
 from ccnet_core.config import CCNetConfig, InferencePlan
 from ccnet_core.convert import convert_checkpoint
 from ccnet_core.errors import AttentionError, CCNetError, ConfigError, OptimizedError, PictureError, WeightsError
-from ccnet_core.losses import CategoryConsistentLoss, CrossEntropy, OhemCrossEntropy
+from ccnet_core.losses import CategoryConsistentLoss, CrossEntropy, EdgeCrossEntropy, OhemCrossEntropy, edge_truth
 from ccnet_core.model import CCNet, CCNetOutput
 from ccnet_core.non_local import NonLocalBlock
 from ccnet_core.optimized import Agreement, OptimizedCCNet
@@ -41,6 +41,7 @@ __all__ = [
     "CrissCrossAttention",
     "CrissCrossAttention3d",
     "CrossEntropy",
+    "EdgeCrossEntropy",
     "InferencePlan",
     "NonLocalBlock",
     "OhemCrossEntropy",
@@ -55,6 +56,7 @@ __all__ = [
     "attention_backends",
     "attention_map",
     "convert_checkpoint",
+    "edge_truth",
     "estimate_large",
     "list_models",
     "predict",
