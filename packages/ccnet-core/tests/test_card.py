@@ -129,6 +129,13 @@ def test_card_says_how_a_picture_is_read_and_cut():
     assert "Prediction sees the whole picture at once." in card()
 
 
+def test_classes_that_a_mirror_image_exchanges_are_named():
+    config = dataclasses.replace(with_classes(["left arm", "right arm", "face", "a|b"]), flip_pairs=((0, 1), (3, 2)))
+    text = as_shown(card(config))
+    assert "these classes change places: left arm and right arm; a|b and face." in text
+    assert "change places" not in card()
+
+
 def test_card_shows_how_to_load_the_model_by_its_name_on_the_hub():
     assert 'from_pretrained("this folder or its Hub name")' in card()
     assert 'from_pretrained("org/name")' in card(repository="org/name")

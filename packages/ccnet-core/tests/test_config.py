@@ -51,9 +51,20 @@ def test_clips_drop_the_published_figures_and_make_another_task():
     assert (config.task, changed.task) == ("segmentation", "video")
 
 
+def test_pairs_of_classes_belong_to_their_names():
+    config = dataclasses.replace(load_config("ccnet_tiny"), flip_pairs=((14, 15), (0, 16)))
+    assert config.with_classes() == config
+    assert config.with_classes(palette=[(0, 0, 0)] * 19).flip_pairs == ((14, 15), (0, 16))
+    assert config.with_classes(num_classes=18).flip_pairs == ()
+
+
 def test_default_palette_is_pascal_vocs():
     assert default_palette(5) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
     assert default_palette(21) == load_config("ccnet_r50-d8_4xb4-20k_voc12aug-512x512").palette
+
+
+def paired(*pairs):
+    return dataclasses.replace(load_config("ccnet_tiny"), flip_pairs=pairs)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +116,13 @@ def test_default_palette_is_pascal_vocs():
         (lambda: load_config("ccnet_tiny").with_classes(1, palette=[(0, 0)]), "three whole numbers from 0 to 255"),
         (lambda: ccnet.InferencePlan(resize="plan"), "needs base_scale"),
         (lambda: CCNetConfig(name="x", classes=("a",), palette=()), "1 classes but 0 palette colours"),
+        (lambda: paired((0, 19)), r"flip_pairs must be pairs of classes from 0 to 18, got \(\(0, 19\),\)"),
+        (lambda: paired((-1, 2)), "flip_pairs must be pairs of classes from 0 to 18"),
+        (lambda: paired((0, True)), "flip_pairs must be pairs of classes from 0 to 18"),
+        (lambda: paired((0, 1, 2)), "flip_pairs must be pairs of classes from 0 to 18"),
+        (lambda: paired(3), r"flip_pairs must be pairs of classes from 0 to 18, got \(3,\)"),
+        (lambda: paired((3, 3)), "flip_pairs names a class twice"),
+        (lambda: paired((3, 4), (5, 3)), "flip_pairs names a class twice"),
         (lambda: CCNetConfig(name="x", classes=(), palette=()), "at least one class"),
         (lambda: CCNetConfig(name="x", classes=("a", "a"), palette=((0, 0, 0),) * 2), "same name"),
         (lambda: CCNetConfig(name="x", classes=("a",), palette=((0, 0, 256),)), "three whole numbers from 0 to 255"),

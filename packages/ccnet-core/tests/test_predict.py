@@ -165,6 +165,35 @@ def test_flip_averages_softmax_of_picture_and_mirror(tiny, picture):
     np.testing.assert_allclose(both, (plain + mirror) / 2, atol=1e-6)
 
 
+PAIRS = ((0, 2), (3, 1))
+
+
+def paired(model, pairs=PAIRS):
+    model.config = dataclasses.replace(model.config, flip_pairs=pairs)
+    return model
+
+
+MIRRORED_PLANS = {"whole": {}, "slide": PLANS["slide"]}
+
+
+@pytest.mark.parametrize("options", MIRRORED_PLANS.values(), ids=MIRRORED_PLANS)
+def test_with_flip_a_mirror_image_gets_the_mirrored_answer_with_its_pairs_exchanged(tiny, picture, options):
+    paired(tiny.double())
+    for parameter in tiny.head.classify.conv.parameters():
+        parameter.data *= 0.1  # else a picture and its mirror image are both sure, and where they disagree scores tie
+    one = ccnet.predict(tiny, picture, flip=True, scores=True, **options)
+    other = ccnet.predict(tiny, picture[:, ::-1].copy(), flip=True, scores=True, **options)
+    order = [2, 3, 0, 1]
+    np.testing.assert_allclose(other.scores, one.scores[order, :, ::-1], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(other.labels, np.array(order)[one.labels[:, ::-1]])
+    assert np.abs(one.scores - one.scores[order]).max() > 0.05  # so that pairs left as they are would show
+
+
+def test_pairs_change_nothing_without_a_mirror_image(tiny, picture):
+    expected = ccnet.predict(tiny, picture, scores=True).scores
+    np.testing.assert_array_equal(ccnet.predict(paired(tiny), picture, scores=True).scores, expected)
+
+
 @pytest.mark.parametrize(
     ("size", "scale", "expected"),
     [

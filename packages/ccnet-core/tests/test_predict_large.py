@@ -76,7 +76,9 @@ def test_labels_are_those_of_the_picture_in_memory(tiny, tmp_path, size, crop, s
     np.testing.assert_array_equal(labels, expected)
 
 
-def test_mirror_image_is_averaged_as_in_memory(tiny, picture, source, tmp_path):
+@pytest.mark.parametrize("pairs", [(), ((0, 2), (3, 1))])
+def test_mirror_image_is_averaged_as_in_memory(tiny, picture, source, tmp_path, pairs):
+    tiny.config = dataclasses.replace(tiny.config, flip_pairs=pairs)
     ccnet.predict_large(tiny, source, tmp_path / "labels.npy", **WINDOWS, flip=True)
     expected = ccnet.predict(tiny, picture, **SLIDE, flip=True).labels
     np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), expected)

@@ -62,6 +62,12 @@ def test_mirror_exchanges_left_and_right():
     assert torch.equal(collect(Mirrored(Logits(logits)), 2), logits.flip(3))
 
 
+def test_mirror_exchanges_the_classes_of_each_pair():
+    logits = draw((5, 7), classes=6)
+    swapped = logits.flip(3)[:, [0, 4, 5, 3, 1, 2]]
+    assert torch.equal(collect(Mirrored(Logits(logits), ((1, 4), (5, 2))), 2), swapped)
+
+
 @pytest.mark.parametrize(
     ("extent", "crop", "stride", "expected"),
     [

@@ -59,7 +59,7 @@ labels = ccnet.predict(model, "picture.jpg").labels  # (height, width), one clas
 ## Input and inference
 {_input(config)}
 
-{_inference(config.inference)}
+{_inference(config.inference)}{_mirror(config)}
 
 ## Metrics
 {_metrics(metrics, datasets)}
@@ -122,6 +122,13 @@ def _inference(plan: InferencePlan) -> str:
             "does with `plan=model.config.inference`."
         )
     return text
+
+
+def _mirror(config: CCNetConfig) -> str:
+    if not config.flip_pairs:
+        return ""
+    pairs = "; ".join(" and ".join(markdown(config.classes[index]) for index in pair) for pair in config.flip_pairs)
+    return f" In a mirror image, which `flip=True` averages in, these classes change places: {pairs}."
 
 
 def _metrics(metrics: Mapping[str, float], datasets: Sequence[str]) -> str:

@@ -29,6 +29,15 @@ def require_slope(negative_slope: float) -> None:
     require(0 <= negative_slope < 1, f"negative_slope must be from 0 to below 1, got {negative_slope}")
 
 
+def require_flip_pairs(pairs: object, num_classes: int) -> None:
+    """Raise ConfigError unless `pairs` are tuples of two classes below `num_classes`, none of which is there twice."""
+    listed = isinstance(pairs, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
+    classes = [index for pair in pairs for index in pair] if isinstance(pairs, tuple) and listed else []
+    sensible = listed and all(is_whole(index) and 0 <= index < num_classes for index in classes)
+    require(sensible, f"flip_pairs must be pairs of classes from 0 to {num_classes - 1}, got {pairs!r}")
+    require(len(set(classes)) == len(classes), f"flip_pairs names a class twice: {pairs}")
+
+
 def is_whole(value: object) -> bool:
     """Return whether `value` is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)

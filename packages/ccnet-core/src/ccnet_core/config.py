@@ -18,6 +18,7 @@ from ccnet_core.checks import (
     is_text,
     is_whole,
     require,
+    require_flip_pairs,
     require_sizes,
     require_slope,
 )
@@ -195,8 +196,9 @@ class CCNetConfig:
 
     `classes` and `palette` (red, green, blue, 0-255) have one entry per class. `backbone`, `head` and `auxiliary`, None
     for no auxiliary head, say how the network is built; `pixels` how bytes are normalised; `align_corners` how logits
-    are upsampled; `inference` how a picture is cut and scaled. `published` is what was published of it.
-    Raises ConfigError for values that do not fit together.
+    are upsampled; `inference` how a picture is cut and scaled; `flip_pairs` which classes, such as left and right arm,
+    change places in a mirror image. `published` is what was published of it. Raises ConfigError for values that do not
+    fit together.
     """
 
     name: str
@@ -208,10 +210,11 @@ class CCNetConfig:
     pixels: PixelStatistics = field(default_factory=PixelStatistics)
     align_corners: bool = False
     inference: InferencePlan = field(default_factory=InferencePlan)
+    flip_pairs: tuple[tuple[int, int], ...] = ()
     published: Published | None = None
 
     def __post_init__(self) -> None:
-        """Refuse classes, a palette or an auxiliary stage that does not fit."""
+        """Refuse classes, a palette, pairs of classes or an auxiliary stage that does not fit."""
         require(self.classes, "a model needs at least one class")
         require(is_text(self.name), f"name must be text, got {self.name!r}")
         require(all(map(is_text, self.classes)), f"class names must be text, got {self.classes}")
@@ -219,6 +222,7 @@ class CCNetConfig:
         counts = f"{len(self.classes)} classes but {len(self.palette)} palette colours"
         require(len(self.palette) == len(self.classes), counts)
         require(all(map(is_colour, self.palette)), "a palette colour is three whole numbers from 0 to 255")
+        require_flip_pairs(self.flip_pairs, self.num_classes)
         if self.auxiliary is not None:
             stage = self.auxiliary.stage
             require(0 <= stage < self.backbone.maps, f"auxiliary.stage {stage} is not a stage of the backbone")
@@ -242,7 +246,7 @@ class CCNetConfig:
         """Return this configuration for other classes.
 
         As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
-        colours left out those of :func:`ccnet_core.config.default_palette`.
+        colours left out those of :func:`ccnet_core.config.default_palette`. Other names have no `flip_pairs`.
         """
         counted = num_classes is None or (is_whole(num_classes) and 0 < num_classes <= LARGEST_SIZE)
         require(counted, f"num_classes must be a whole number from 1 to {LARGEST_SIZE}, got {num_classes!r}")
@@ -258,8 +262,14 @@ class CCNetConfig:
             colours = tuple(tuple(colour) for colour in palette)
         else:
             colours = self.palette if names == self.classes else default_palette(len(names))
-        published = self.published if names == self.classes else None
-        return dataclasses.replace(self, classes=names, palette=colours, published=published)  # type: ignore[arg-type]
+        kept = names == self.classes
+        return dataclasses.replace(
+            self,
+            classes=names,
+            palette=colours,  # type: ignore[arg-type]
+            flip_pairs=self.flip_pairs if kept else (),
+            published=self.published if kept else None,
+        )
 
     def with_recurrence(self, recurrence: int) -> "CCNetConfig":
         """Return this configuration with `recurrence` attention steps."""

@@ -183,7 +183,7 @@ def _view(model: Segmenter, pictures: Tensor, size: tuple[int, int], mirrored: b
         view = Sliding(shape, plan.crop, plan.stride, read, segment, pictures.device)
     else:
         view = segment(read(0, size[0]))
-    return Mirrored(view) if mirrored else view
+    return Mirrored(view, model.config.flip_pairs) if mirrored else view
 
 
 def fit(model: Segmenter, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:

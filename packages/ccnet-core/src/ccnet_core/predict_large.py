@@ -196,7 +196,8 @@ def _views(
         read = _reader(rows, windows.crop[0], mirrored, model.device)
         return Sliding(shape, windows.crop, windows.stride, read, segment, model.device, windows.blend)
 
-    return [slide(False), Mirrored(slide(True))] if windows.flip else [slide(False)]
+    views: list[ScoreMap] = [slide(False)]
+    return [*views, Mirrored(slide(True), model.config.flip_pairs)] if windows.flip else views
 
 
 def _reader(rows: PictureRows, height: int, mirrored: bool, device: torch.device) -> Callable[[int, int], Tensor]:
