@@ -98,6 +98,15 @@ def test_objects_have_their_colour_and_a_box_and_small_ones_lie_on_top():
     assert seen.labels == {0, 1}
 
 
+def test_a_box_that_ends_with_the_picture_shows_all_its_sides():
+    sample = {**objects(), "boxes": np.array([[30, 10, 40, 20], [0, 0, 1, 1]], np.float32)}
+    drawn = np.asarray(view(sample, dataset("instances"), 80).overlay)
+    assert (drawn[20:, 79] == PALETTE[1]).all()
+    assert (drawn[39, 60:] == PALETTE[1]).all()
+    assert (drawn[0, :2] == PALETTE[0]).all()
+    assert not (drawn[0, 2] == PALETTE[0]).all()
+
+
 def test_a_crowd_is_hatched_and_said():
     seen = view(objects(crowd=True), dataset("instances"), 80)
     inside = np.asarray(seen.overlay)[11:15, 11:49].reshape(-1, 3)

@@ -6,6 +6,7 @@ import pytest
 
 from ccnet_data.augment import TrainAugment
 from ccnet_data.errors import DataError
+from ccnet_data.instances import InstanceAugment
 from ccnet_data.testing import check_dataset
 from ccnet_data.warp import WarpAugment
 
@@ -42,11 +43,13 @@ def test_the_kind_of_augmentation_is_chosen_by_the_spec(provider):
     spec = {"kind": "warp", "size": [9, 8], "flip_pairs": [[1, 2]]}
     assert provider.augmentation(spec) == WarpAugment(size=(9, 8), flip_pairs=((1, 2),))
     assert provider.augmentation({"kind": "crop", "crop": [9, 8]}) == TrainAugment(crop=(9, 8))
+    assert provider.augmentation({"kind": "instances", "short_edge": 8}) == InstanceAugment(short_edge=(8,))
     assert spec["kind"] == "warp"
 
 
 @pytest.mark.parametrize(
-    ("kind", "remedy"), [("wrap", "Did you mean 'warp'"), (None, "Known: crop, warp"), ([], "Known: crop, warp")]
+    ("kind", "remedy"),
+    [("wrap", "Did you mean 'warp'"), (None, "Known: crop, instances, warp"), ([], "Known: crop, instances, warp")],
 )
 def test_an_unknown_kind_of_augmentation_names_the_nearest(provider, kind, remedy):
     with pytest.raises(DataError, match=rf"There is no kind .* of augmentation\. {remedy}"):
@@ -58,7 +61,7 @@ def test_no_augmentation_gives_the_sample_back(provider):
     assert provider.augmentation(None)(sample, np.random.default_rng(0)) is sample
 
 
-@pytest.mark.parametrize("spec", [None, {"crop": [8, 8]}, {"kind": "warp"}])
+@pytest.mark.parametrize("spec", [None, {"crop": [8, 8]}, {"kind": "warp"}, {"kind": "instances"}])
 def test_augmentation_travels_to_other_processes(provider, spec):
     augment = provider.augmentation(spec)
     assert pickle.loads(pickle.dumps(augment)) == augment

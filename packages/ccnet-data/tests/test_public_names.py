@@ -8,6 +8,8 @@ def test_every_public_name_exists_and_is_listed():
     assert set(ccnet_data.__all__) == {
         "API_VERSION",
         "DataError",
+        "InstanceAugment",
+        "Instances",
         "Sample",
         "SegmentationDataset",
         "TrainAugment",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccnet_data import resize
-from ccnet_data.resize import resize_crop, resize_label
+from ccnet_data.resize import resize_crop, resize_label, resize_masks
 
 
 def slow_bilinear(image, size):
@@ -41,6 +41,16 @@ def test_a_label_is_the_one_under_the_centre_of_its_pixel(size):
     for row, column in np.ndindex(size):
         y, x = Fraction(2 * row + 1, 2 * size[0]) * 7, Fraction(2 * column + 1, 2 * size[1]) * 9
         assert resized[row, column] == label[int(y), int(x)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 20), (7, 9), (14, 3)])
+@pytest.mark.parametrize("count", [0, 3])
+def test_masks_are_resized_as_labels_are(size, count):
+    masks = np.random.default_rng(0).random((count, 7, 9)) < 0.5
+    resized = resize_masks(masks, size)
+    assert (resized.shape, resized.dtype, resized.flags.c_contiguous) == ((count, *size), bool, True)
+    for mask, small in zip(masks, resized, strict=True):
+        np.testing.assert_array_equal(small, resize_label(mask.astype(np.uint8), size, everything(size)))
 
 
 def test_what_is_alike_stays_as_it_is():

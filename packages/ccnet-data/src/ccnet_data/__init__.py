@@ -7,8 +7,9 @@ from importlib.metadata import version
 
 from .augment import TrainAugment
 from .errors import DataError
+from .instances import InstanceAugment
 from .registry import check, list_datasets, load
-from .sample import API_VERSION, Sample, SegmentationDataset
+from .sample import API_VERSION, Instances, Sample, SegmentationDataset
 from .warp import WarpAugment, warp_back
 
 __version__ = version("ccnet-data")
@@ -16,6 +17,8 @@ __version__ = version("ccnet-data")
 __all__ = [
     "API_VERSION",
     "DataError",
+    "InstanceAugment",
+    "Instances",
     "Sample",
     "SegmentationDataset",
     "TrainAugment",

@@ -73,8 +73,10 @@ def _view_objects(
         pixels = hatch(pixels, mask) if sample["crowd"][index] else tint(pixels, label, palette)
     drawn = Image.fromarray(pixels)
     scale = np.array([size[1] / original[1], size[0] / original[0]] * 2)
-    for box, number in zip(sample["boxes"] * scale, sample["classes"], strict=True):
-        ImageDraw.Draw(drawn).rectangle([*box.tolist()], outline=palette[number])
+    # The last row and column of a box lie before its lower and right edge.
+    for box, number in zip(sample["boxes"] * scale - (0, 0, 1, 1), sample["classes"], strict=True):
+        left, top, right, bottom = box.tolist()
+        ImageDraw.Draw(drawn).rectangle((left, top, max(left, right), max(top, bottom)), outline=palette[number])
     hatched = {IGNORE_INDEX} if sample["crowd"].any() else set()
     return View(picture, drawn, frozenset(sample["classes"].tolist()) | hatched)
 

@@ -1,24 +1,25 @@
 """What a trainer finds behind the entry-point group `ccnet.datasets`, without importing this package by name."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from . import registry
 from .augment import TrainAugment
 from .errors import DataError, nearest
-from .options import build
+from .instances import InstanceAugment
+from .options import Options, build
 from .sample import API_VERSION, Sample, SegmentationDataset
 from .warp import WarpAugment
 
 Augmentation = Callable[[Sample, np.random.Generator], Sample]
 
-AUGMENTATIONS: Mapping[str, Callable[[Mapping[str, object]], Augmentation]] = {
-    "crop": partial(build, TrainAugment),
-    "warp": partial(build, WarpAugment),
+AUGMENTATIONS: Mapping[str, type[Options]] = {
+    "crop": TrainAugment,
+    "warp": WarpAugment,
+    "instances": InstanceAugment,
 }
 
 
@@ -44,8 +45,9 @@ class Provider:
     def augmentation(self, spec: Mapping[str, object] | None) -> Augmentation:
         """Return a pure function of (sample, generator), made of the arguments in `spec`.
 
-        The key "kind" chooses `TrainAugment` ("crop", also without the key) or `WarpAugment` ("warp"). None gives the
-        sample back as it is. Raises DataError with all faults, unknown keys with the nearest ones.
+        The key "kind" chooses `TrainAugment` ("crop", also without the key), `WarpAugment` ("warp") or, for samples
+        with objects, `InstanceAugment` ("instances"). None gives the sample back as it is. Raises DataError with all
+        faults, unknown keys with the nearest ones.
         """
         if spec is None:
             return _unchanged
@@ -53,7 +55,7 @@ class Provider:
         kind = arguments.pop("kind", "crop")
         if not isinstance(kind, str) or kind not in AUGMENTATIONS:
             raise DataError(f"There is no kind {kind!r} of augmentation.{nearest(str(kind), AUGMENTATIONS)}")
-        return AUGMENTATIONS[kind](arguments)
+        return cast(Augmentation, build(AUGMENTATIONS[kind], arguments))
 
 
 def _unchanged(sample: Sample, _rng: np.random.Generator) -> Sample:

@@ -16,6 +16,7 @@ from .layouts.voc import Voc12Aug
 from .options import Fault, raise_faults, read_options
 from .replace import Replacing
 from .sample import SegmentationDataset
+from .shapes import Shapes
 from .source import REPLACE, Source
 from .synthetic import Beacon
 
@@ -29,6 +30,7 @@ SOURCES: dict[str, type[Source]] = {
     "folder": Folder,
     "parquet": Parquet,
     "beacon": Beacon,
+    "shapes": Shapes,
     "shards": Shards,
 }
 

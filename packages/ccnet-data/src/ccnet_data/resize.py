@@ -29,6 +29,14 @@ def resize_label(label: Pixels, size: Size, area: Area) -> Pixels:
     return label[rows].take(columns, axis=1, mode=_INSIDE)
 
 
+def resize_masks(masks: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
+    """Return (N, H, W) resized to `size`, as (N, h, w): each pixel is the one that its centre falls on."""
+    rows, columns = (
+        _nearest(extent, wanted, slice(0, wanted)) for extent, wanted in zip(masks.shape[1:], size, strict=True)
+    )
+    return masks.take(rows, axis=1, mode=_INSIDE).take(columns, axis=2, mode=_INSIDE)
+
+
 def _nearest(extent: int, wanted: int, part: slice) -> Places:
     """Return floor((i + 0.5) * extent / wanted) for every i of `part`, in whole numbers."""
     return (2 * np.arange(part.start, part.stop) + 1) * extent // (2 * wanted)

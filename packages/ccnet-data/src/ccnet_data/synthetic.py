@@ -71,11 +71,11 @@ class Beacon(Source):
 
     def faults(self, split: str | None) -> list[Fault]:
         """Return the fault of an unknown split; everything else is right once the options are."""
-        return [] if split is None else faults_of(split=lambda: _split_number(split))
+        return [] if split is None else faults_of(split=lambda: split_number("beacon", split))
 
     def open(self, split: str) -> "BeaconDataset":
         """Return the split "train" or "val"; the two never share a picture."""
-        _split_number(split)
+        split_number("beacon", split)
         return BeaconDataset(split=split, length=self.length, size=self.size, seed=self.seed, frames=self.frames)
 
 
@@ -123,7 +123,7 @@ class BeaconDataset:
 
     def __getitem__(self, index: SupportsIndex) -> Sample:
         number = position(index, self.length)
-        rng = np.random.default_rng((self.seed, _split_number(self.split), number))
+        rng = np.random.default_rng((self.seed, split_number("beacon", self.split), number))
         image, label = draw_scene(self.size, rng) if self.frames == 1 else draw_clip(self.size, self.frames, rng)
         return {"image": image, "label": label, "id": f"{self.split}-{self.seed}-{number:06d}"}
 
@@ -208,7 +208,8 @@ def _block(free: NDArray[np.bool_], box: Box) -> None:
     free[rows, columns] = False
 
 
-def _split_number(split: str) -> int:
+def split_number(dataset: str, split: str) -> int:
+    """Return the position of `split` in `SPLITS`. Raises DataError, which names the generated `dataset`."""
     if split not in SPLITS:
-        raise DataError(f"Dataset 'beacon' has no split {split!r}.{nearest(str(split), SPLITS)}")
+        raise DataError(f"Dataset {dataset!r} has no split {split!r}.{nearest(str(split), SPLITS)}")
     return SPLITS.index(split)
