@@ -10,7 +10,7 @@ from ccnet_data.registry import check, list_datasets, load, source_named
 
 def test_the_datasets_are_listed_by_name():
     published = ("cityscapes", "ade20k", "voc12aug", "lip", "camvid", "coco")
-    assert list_datasets() == (*published, "folder", "parquet", "beacon", "shapes", "shards")
+    assert list_datasets() == (*published, "folder", "parquet", "beacon", "shapes", "figures", "shards")
 
 
 def test_right_options_have_no_faults(make_folder):

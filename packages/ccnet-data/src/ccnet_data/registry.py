@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import DataError, nearest, reading
+from .figures.dataset import Figures
 from .layouts.ade20k import Ade20k
 from .layouts.camvid import Camvid
 from .layouts.cityscapes import Cityscapes
@@ -31,6 +32,7 @@ SOURCES: dict[str, type[Source]] = {
     "parquet": Parquet,
     "beacon": Beacon,
     "shapes": Shapes,
+    "figures": Figures,
     "shards": Shards,
 }
 

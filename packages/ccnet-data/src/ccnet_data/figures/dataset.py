@@ -1,0 +1,76 @@
+"""The source "figures" and its splits."""
+
+from dataclasses import dataclass
+from typing import Annotated, SupportsIndex
+
+import numpy as np
+
+from ..errors import DataError, nearest
+from ..layouts.lip import Lip
+from ..options import Fault, Option, whole_number
+from ..sample import Labelled, Sample, position
+from ..source import Source, faults_of
+from .scene import draw_scene
+
+SPLITS = ("train", "val")
+SMALLEST, LARGEST = 32, 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures(Source):
+    """Generated pictures of drawn people in the 20 parts of LIP; needs no files."""
+
+    length: Annotated[int, Option(whole_number(1, 2**31 - 1), "samples in the split")] = 2000
+    size: Annotated[int, Option(whole_number(SMALLEST, LARGEST), "longest side of a picture in pixels")] = 160
+    seed: Annotated[int, Option(whole_number(0, 2**32 - 1), "another seed gives other pictures")] = 0
+
+    def splits(self) -> tuple[str, ...]:
+        """Return "train" and "val"."""
+        return SPLITS
+
+    def faults(self, split: str | None) -> list[Fault]:
+        """Return the fault of an unknown split; everything else is right once the options are."""
+        return [] if split is None else faults_of(split=lambda: _split_number(split))
+
+    def open(self, split: str) -> "FiguresDataset":
+        """Return the split "train" or "val"; the two never share a picture."""
+        _split_number(split)
+        facts = Lip.description
+        return FiguresDataset(
+            classes=facts.classes,
+            palette=facts.palette,
+            flip_pairs=facts.flip_pairs,
+            split=split,
+            length=self.length,
+            size=self.size,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiguresDataset(Labelled):
+    """A split of "figures": each sample is a function of (seed, split, index) alone.
+
+    Samples have `image` uint8 (3, H, W) and `label` uint8 (H, W), 0 to 19 as in LIP. H and W differ from sample to
+    sample and are `size` at most. A picture shows one person, sometimes only down to the knees or hips. No pixel is
+    ignored.
+    """
+
+    split: str
+    length: int
+    size: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: SupportsIndex) -> Sample:
+        number = position(index, self.length)
+        image, label = draw_scene(self.size, np.random.default_rng((self.seed, _split_number(self.split), number)))
+        return {"image": image, "label": label, "id": f"{self.split}-{self.seed}-{number:06d}"}
+
+
+def _split_number(split: str) -> int:
+    if split not in SPLITS:
+        raise DataError(f"Dataset 'figures' has no split {split!r}.{nearest(str(split), SPLITS)}")
+    return SPLITS.index(split)
