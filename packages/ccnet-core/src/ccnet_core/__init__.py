@@ -9,6 +9,7 @@ from ccnet_core.attention.plugins import attention_backends
 from ccnet_core.attention_map import attention_map
 from ccnet_core.clip_predictor import ClipPredictor
 from ccnet_core.config import CCNetConfig, InferencePlan
+from ccnet_core.context_block import insert_attention
 from ccnet_core.convert import convert_checkpoint
 from ccnet_core.errors import AttentionError, CCNetError, ConfigError, OptimizedError, PictureError, WeightsError
 from ccnet_core.losses import CategoryConsistentLoss, CrossEntropy, EdgeCrossEntropy, OhemCrossEntropy, edge_truth
@@ -58,6 +59,7 @@ __all__ = [
     "convert_checkpoint",
     "edge_truth",
     "estimate_large",
+    "insert_attention",
     "list_models",
     "predict",
     "predict_large",
