@@ -28,7 +28,7 @@ PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
 DOCS = ["sphinx", "furo", "myst-parser", "sybil"]
-ORDINARY = "not gpu and not slow and not hosts and not browser"
+ORDINARY = "not gpu and not slow and not hosts and not browser and not detection"
 TIMED = ["core", "export", "kernels", "load", "predict", "agreement", "data", "train"]
 PEERS = "packages/ccnet-core/peers"
 
@@ -222,6 +222,17 @@ def gpu(session: nox.Session) -> None:
     kernels = ["python", "-m", "pytest", "-m", "gpu", "-k", "small_maps", "packages/ccnet-kernels/tests/test_gpu.py"]
     for tool in ("memcheck", "racecheck"):
         session.run(sanitizer, "--tool", tool, "--error-exitcode", "1", *kernels, env=unpooled, external=True)
+
+
+@nox.session
+def detection(session: nox.Session) -> None:
+    """Instance segmentation, with torch and torchvision both from the index: a build for one machine fits no other."""
+    extra = "./packages/ccnet-train[detection]"
+    index = {"UV_FIND_LINKS": None, "PIP_FIND_LINKS": None}
+    session.install(*CONSTRAINTS, *sources(["core", "data"]), extra, *PYTEST, env=index)
+    session.run("python", "-c", "import torchvision; from torchvision.ops import nms")
+    rooms = [f"packages/ccnet-{name}/tests" for name in ("core", "data", "train")]
+    pytest(session, "detection and not gpu and not slow", "integration", *rooms)
 
 
 @nox.session

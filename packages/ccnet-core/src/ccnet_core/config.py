@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ccnet_core import strict
 from ccnet_core.backbone_config import BackboneConfig as BackboneConfig
@@ -215,13 +215,8 @@ class CCNetConfig:
 
     def __post_init__(self) -> None:
         """Refuse classes, a palette, pairs of classes or an auxiliary stage that does not fit."""
-        require(self.classes, "a model needs at least one class")
         require(is_text(self.name), f"name must be text, got {self.name!r}")
-        require(all(map(is_text, self.classes)), f"class names must be text, got {self.classes}")
-        require(len(set(self.classes)) == len(self.classes), "two classes have the same name")
-        counts = f"{len(self.classes)} classes but {len(self.palette)} palette colours"
-        require(len(self.palette) == len(self.classes), counts)
-        require(all(map(is_colour, self.palette)), "a palette colour is three whole numbers from 0 to 255")
+        require_classes(self.classes, self.palette)
         require_flip_pairs(self.flip_pairs, self.num_classes)
         if self.auxiliary is not None:
             stage = self.auxiliary.stage
@@ -248,25 +243,12 @@ class CCNetConfig:
         As many as there are, without names, keep the names. New names left out become "class 0", "class 1", ...,
         colours left out those of :func:`ccnet_core.config.default_palette`. Other names have no `flip_pairs`.
         """
-        counted = num_classes is None or (is_whole(num_classes) and 0 < num_classes <= LARGEST_SIZE)
-        require(counted, f"num_classes must be a whole number from 1 to {LARGEST_SIZE}, got {num_classes!r}")
-        listed = classes is None or (isinstance(classes, Sequence) and not isinstance(classes, str))
-        require(listed, f"classes must be a list of names, got {classes!r}")
-        listed = palette is None or (isinstance(palette, Sequence) and all(isinstance(c, Sequence) for c in palette))
-        require(listed, f"palette must be a list of colours, got {palette!r}")
-        names = self.classes if classes is None else tuple(classes)
-        if classes is None and num_classes not in (None, len(names)):
-            names = tuple(f"class {index}" for index in range(num_classes or 0))
-        require(num_classes in (None, len(names)), f"num_classes is {num_classes} but classes has {len(names)} names")
-        if palette is not None:
-            colours = tuple(tuple(colour) for colour in palette)
-        else:
-            colours = self.palette if names == self.classes else default_palette(len(names))
+        names, colours = replace_classes(self, num_classes, classes, palette)
         kept = names == self.classes
         return dataclasses.replace(
             self,
             classes=names,
-            palette=colours,  # type: ignore[arg-type]
+            palette=colours,
             flip_pairs=self.flip_pairs if kept else (),
             published=self.published if kept else None,
         )
@@ -292,6 +274,51 @@ class CCNetConfig:
     def to_mapping(self) -> dict[str, Any]:
         """Return plain data for YAML or JSON."""
         return dict(strict.to_mapping(self))
+
+
+def require_classes(classes: tuple[str, ...], palette: tuple[Colour, ...]) -> None:
+    """Raise ConfigError unless there are different names, and a colour for each."""
+    require(classes, "a model needs at least one class")
+    require(all(map(is_text, classes)), f"class names must be text, got {classes}")
+    require(len(set(classes)) == len(classes), "two classes have the same name")
+    require(len(palette) == len(classes), f"{len(classes)} classes but {len(palette)} palette colours")
+    require(all(map(is_colour, palette)), "a palette colour is three whole numbers from 0 to 255")
+
+
+class Labelled(Protocol):
+    """A configuration with classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """Their colours."""
+        ...
+
+
+def replace_classes(
+    config: Labelled,
+    num_classes: int | None = None,
+    classes: Sequence[str] | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
+) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    """Return names and colours for other classes than those of `config`; see :meth:`CCNetConfig.with_classes`."""
+    counted = num_classes is None or (is_whole(num_classes) and 0 < num_classes <= LARGEST_SIZE)
+    require(counted, f"num_classes must be a whole number from 1 to {LARGEST_SIZE}, got {num_classes!r}")
+    listed = classes is None or (isinstance(classes, Sequence) and not isinstance(classes, str))
+    require(listed, f"classes must be a list of names, got {classes!r}")
+    listed = palette is None or (isinstance(palette, Sequence) and all(isinstance(c, Sequence) for c in palette))
+    require(listed, f"palette must be a list of colours, got {palette!r}")
+    names = config.classes if classes is None else tuple(classes)
+    if classes is None and num_classes not in (None, len(names)):
+        names = tuple(f"class {index}" for index in range(num_classes or 0))
+    require(num_classes in (None, len(names)), f"num_classes is {num_classes} but classes has {len(names)} names")
+    if palette is not None:
+        return names, tuple(tuple(colour) for colour in palette)  # type: ignore[misc]
+    return names, config.palette if names == config.classes else default_palette(len(names))
 
 
 def default_palette(num_classes: int) -> tuple[Colour, ...]:

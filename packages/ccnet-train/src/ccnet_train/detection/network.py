@@ -1,0 +1,171 @@
+"""Mask R-CNN of torchvision, with attention in its backbone. The only room that imports torchvision to compute.
+
+Shape letters: K classes, N objects, H and W height and width of a picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet
+from torchvision.models.detection import mask_rcnn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.ops import FrozenBatchNorm2d
+
+from ccnet_core.checks import require
+from ccnet_core.config import BackboneConfig
+from ccnet_core.context_block import insert_attention
+from ccnet_core.resnet import ResNet
+from ccnet_train.detection.config import DetectorConfig, load_config
+from ccnet_train.detection.detections import Detections, Target
+from ccnet_train.detection.inputs import require_images, require_targets
+from ccnet_train.detection.weights import load_backbone
+
+BOX_CELLS = 7
+"""Cells along each edge of what the box head sees of a proposal; torchvision's own number."""
+
+IMAGE_MEAN, IMAGE_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+"""Of ImageNet, for pixels from 0 to 1: torchvision's own numbers."""
+
+ASPECT_RATIOS = (0.5, 1.0, 2.0)
+"""Of the anchors, height to width."""
+
+
+class MaskRCNN(mask_rcnn.MaskRCNN):  # type: ignore[misc]  # Any where torchvision is not installed
+    """Finds the objects of a picture: a box, a class, a score and a mask for each.
+
+    torchvision's network, whose state dict names it keeps, with the attention of :func:`ccnet_core.insert_attention` in
+    its backbone (`backbone.body.layer3.context.*`). Takes pictures as bytes or floats from 0 to 255, resizes and
+    normalises them itself. `config` says everything about it.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        known = isinstance(config, DetectorConfig)
+        require(known, f"expected a DetectorConfig, got {config!r}; MaskRCNN.from_config also takes a name")
+        outputs, channels = config.num_classes + 1, config.channels  # output 0 is the background
+        training, evaluation = config.proposals
+        super().__init__(
+            make_backbone(config),
+            rpn_anchor_generator=AnchorGenerator(
+                tuple((size,) for size in config.anchor_sizes), (ASPECT_RATIOS,) * len(config.anchor_sizes)
+            ),
+            rpn_pre_nms_top_n_train=training,
+            rpn_post_nms_top_n_train=training,
+            rpn_pre_nms_top_n_test=evaluation,
+            rpn_post_nms_top_n_test=evaluation,
+            box_head=TwoMLPHead(channels * BOX_CELLS**2, config.box_channels),
+            box_predictor=FastRCNNPredictor(config.box_channels, outputs),
+            box_batch_size_per_image=config.box_samples,
+            box_score_thresh=config.score_threshold,
+            box_nms_thresh=config.nms_threshold,
+            box_detections_per_img=config.max_detections,
+            mask_head=mask_rcnn.MaskRCNNHeads(channels, (channels,) * config.mask_convolutions, 1),
+            mask_predictor=mask_rcnn.MaskRCNNPredictor(channels, channels, outputs),
+        )
+        self.transform: nn.Module = Transform(config.min_size, config.max_size, IMAGE_MEAN, IMAGE_STD)
+        self.config = config
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> dict[str, Tensor] | list[Detections]:
+        """Find the objects of `images`, uint8 or floating (3, H, W), RGB, 0-255, of any sizes.
+
+        In training mode, which needs `targets`, it returns torchvision's five losses by their names; in evaluation mode
+        a :class:`Detections` for each picture. Raises PictureError for other images, and TrainError for targets that do
+        not fit them.
+        """
+        require_images(images)
+        pictures = [image.float() / 255 for image in images]
+        if not self.training:
+            return [_detections(found) for found in super().forward(pictures)]
+        require_targets(targets, images, self.config.num_classes)
+        losses: dict[str, Tensor] = super().forward(pictures, [_labelled(target) for target in targets or ()])
+        return losses
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | DetectorConfig,
+        *,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        recurrence: int | None = None,
+        attention: Literal["criss_cross", "non_local"] | None = None,
+        backbone_weights: str | Path | None = None,
+    ) -> "MaskRCNN":
+        """Build a network with random weights from a name of :func:`list_detectors` or a configuration.
+
+        `classes` and `palette` replace COCO's; `recurrence` is the number of attention steps (0 leaves attention out),
+        `attention` their kind. `backbone_weights` is a file with a ResNet of ImageNet under torchvision's names, which
+        are timm's too. Raises ConfigError for an unknown name and WeightsError for wrong `backbone_weights`.
+        """
+        if isinstance(config, str):
+            config = load_config(config)
+        require(isinstance(config, DetectorConfig), f"expected a name or a DetectorConfig, got {config!r}")
+        model = cls(config.with_classes(classes, palette).with_attention(attention, recurrence))
+        if backbone_weights is not None:
+            load_backbone(model.backbone.body, backbone_weights, what=f"the backbone of {config.name}")
+        return model
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        device: torch.device = self.roi_heads.box_predictor.cls_score.weight.device
+        return device
+
+
+class Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # Any where torchvision is not installed
+    """torchvision's, but for masks: bool (N, H, W), each made at its own time.
+
+    100 masks of a photograph of 12 million pixels are 1.2 GB so, and 9.6 GB while torchvision puts its floats together.
+    """
+
+    def postprocess(
+        self, result: list[dict[str, Tensor]], image_shapes: list[tuple[int, int]], original: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        """Return boxes and masks at the size of the pictures."""
+        if self.training:
+            return result
+        for found, resized, size in zip(result, image_shapes, original, strict=True):
+            found["boxes"] = resize_boxes(found["boxes"], resized, size)
+            masks = torch.empty(len(found["boxes"]), *size, dtype=torch.bool)
+            for number, (mask, box) in enumerate(zip(found["masks"], found["boxes"], strict=True)):
+                masks[number] = (paste_masks_in_image(mask[None], box[None], size)[0, 0] >= 0.5).cpu()
+            found["masks"] = masks
+        return result
+
+
+def _labelled(target: Target) -> dict[str, Tensor]:
+    """Return a target as torchvision calls it, whose class 0 is the background."""
+    return {"boxes": target["boxes"], "labels": target["classes"] + 1, "masks": target["masks"].to(torch.uint8)}
+
+
+def _detections(found: Mapping[str, Tensor]) -> Detections:
+    return Detections(
+        boxes=found["boxes"].detach().float().cpu().numpy(),
+        classes=found["labels"].cpu().numpy() - 1,
+        scores=found["scores"].detach().float().cpu().numpy(),
+        masks=found["masks"].numpy(),
+    )
+
+
+def make_backbone(config: DetectorConfig) -> nn.Module:
+    """Return the backbone of a configuration with its feature pyramid, and with random weights."""
+    body: Any
+    if isinstance(config.backbone, BackboneConfig):
+        body = ResNet(config.backbone)
+        widths = body.channels
+    else:
+        norm = FrozenBatchNorm2d if config.norm == "frozen" else nn.BatchNorm2d
+        body = getattr(resnet, config.backbone)(norm_layer=partial(norm, eps=config.norm_epsilon))
+        widths = [body.inplanes // 8 * 2**stage for stage in range(4)]
+    insert_attention(body, config.attention, recurrence=config.recurrence, stage=config.stage)
+    returned = {f"layer{stage + 1}": str(stage) for stage in range(len(widths))}
+    return BackboneWithFPN(body, returned, widths, config.channels)  # type: ignore[no-any-return]
