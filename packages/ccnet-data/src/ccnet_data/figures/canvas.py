@@ -57,8 +57,7 @@ class Canvas:
         return np.asarray(self._picture.reduce(FINE)), np.asarray(self._label)[middle::FINE, middle::FINE].copy()
 
     def _pixels(self, outline: Outline) -> list[tuple[float, float]]:
-        # Pillow counts from the middle of a pixel.
-        placed = outline * self._scale + self._origin - (0.5 + 0.5j)
+        placed = outline * self._scale + self._origin
         return list(zip(placed.real.tolist(), placed.imag.tolist(), strict=True))
 
 
