@@ -3,24 +3,25 @@ import dataclasses
 import pytest
 
 import ccnet_core as ccnet
-from ccnet_core.config import PixelStatistics
+from ccnet_core.config import BackboneConfig, HeadConfig, ParsingConfig, PixelStatistics
 from ccnet_core.zoo import find_terms, load_config
 
 
 def test_published_models_come_first_sixteen_of_mmsegmentation_and_the_authors_own():
     names = ccnet.list_models()
-    assert len(names) == len(set(names)) == 23
+    assert len(names) == len(set(names)) == 26
     assert names[16] == "ccnet_r101-d8_authors"
     published = [load_config(name).published for name in names]
     assert all(published[:17])
-    assert published[17:] == [None] * 6
+    assert published[17:] == [None] * 9
 
 
 @pytest.mark.parametrize("name", ccnet.list_models())
 def test_every_model_can_be_described_and_has_its_datasets_classes(name):
     config = load_config(name)
-    classes = {"cityscapes": 19, "ade20k": 150, "voc12aug": 21}
-    dataset = config.published.dataset if config.published else "cityscapes"
+    classes = {"cityscapes": 19, "ade20k": 150, "voc12aug": 21, "lip": 20}
+    unpublished = "cityscapes" if config.parsing is None else "lip"
+    dataset = config.published.dataset if config.published else unpublished
     assert config.num_classes == classes[dataset]
 
 
@@ -60,6 +61,28 @@ def test_letter_b_is_the_same_network_with_torchvisions_stem(depth, deep):
     plain, deep = load_config(f"ccnet_r{depth}b-d8"), load_config(deep)
     assert plain.backbone == dataclasses.replace(deep.backbone, stem_channels=(64,))
     assert (plain.head, plain.auxiliary) == (deep.head, deep.auxiliary)
+
+
+@pytest.mark.parametrize("depth", [50, 101])
+def test_parsing_networks_have_the_backbone_and_the_widths_of_ce2p(depth):
+    config = load_config(f"ccnet_r{depth}-d16_ce2p")
+    assert config.backbone == BackboneConfig(
+        depths=(3, 4, {50: 6, 101: 23}[depth], 3),
+        stem_channels=(64, 64, 128),
+        strides=(1, 2, 2, 1),
+        dilations=(1, 1, 1, 2),
+        contract_dilation=False,
+    )
+    assert config.head == HeadConfig(negative_slope=0.01)
+    assert config.parsing == ParsingConfig(channels=256, detail_channels=48)
+    assert config.align_corners
+
+
+def test_parsing_networks_have_the_classes_of_lip_in_its_colours():
+    config = load_config("ccnet_small_ce2p")
+    assert config.classes[14:] == ("Left-arm", "Right-arm", "Left-leg", "Right-leg", "Left-shoe", "Right-shoe")
+    assert config.palette[:3] == ((0, 0, 0), (128, 0, 0), (255, 0, 0))
+    assert config.flip_pairs == ((14, 15), (16, 17), (18, 19))
 
 
 def test_published_figures_are_those_of_the_models_page():

@@ -111,6 +111,22 @@ class AuxiliaryHeadConfig:
         require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, got {self.dropout}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParsingConfig:
+    """The head of CE2P (Ruan et al., 2019), for parsing humans, with criss-cross attention as its context.
+
+    `channels` are those of the decoder, of the edge features of a stage, and of what the last classifier takes;
+    `detail_channels` those that the decoder takes of stage 1. Activation and dropout are those of :class:`HeadConfig`.
+    """
+
+    channels: int = 256
+    detail_channels: int = 48
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network can be built from."""
+        require_sizes(channels=(self.channels,), detail_channels=(self.detail_channels,))
+
+
 TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """The scales of the published multi-scale figures, each with its mirror image."""
 
@@ -195,10 +211,11 @@ class CCNetConfig:
     """A whole model: what `config.json` of a weights folder holds.
 
     `classes` and `palette` (red, green, blue, 0-255) have one entry per class. `backbone`, `head` and `auxiliary`, None
-    for no auxiliary head, say how the network is built; `pixels` how bytes are normalised; `align_corners` how logits
-    are upsampled; `inference` how a picture is cut and scaled; `flip_pairs` which classes, such as left and right arm,
-    change places in a mirror image. `published` is what was published of it. Raises ConfigError for values that do not
-    fit together.
+    for no auxiliary head, say how the network is built; with `parsing` it has CE2P's head, which takes the maps of a
+    ResNet of four stages and has predictions of its own for the training loss, so `auxiliary` is None. `pixels` says
+    how bytes are normalised; `align_corners` how logits are upsampled, and feature maps in CE2P's head; `inference` how
+    a picture is cut and scaled; `flip_pairs` which classes, such as left and right arm, change places in a mirror
+    image. `published` is what was published of it. Raises ConfigError for values that do not fit together.
     """
 
     name: str
@@ -207,6 +224,7 @@ class CCNetConfig:
     backbone: BackboneConfig | HubBackboneConfig = field(default_factory=BackboneConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     auxiliary: AuxiliaryHeadConfig | None = None
+    parsing: ParsingConfig | None = None
     pixels: PixelStatistics = field(default_factory=PixelStatistics)
     align_corners: bool = False
     inference: InferencePlan = field(default_factory=InferencePlan)
@@ -214,13 +232,23 @@ class CCNetConfig:
     published: Published | None = None
 
     def __post_init__(self) -> None:
-        """Refuse classes, a palette, pairs of classes or an auxiliary stage that does not fit."""
+        """Refuse classes, a palette, pairs of classes or heads that do not fit."""
         require(is_text(self.name), f"name must be text, got {self.name!r}")
         require_classes(self.classes, self.palette)
         require_flip_pairs(self.flip_pairs, self.num_classes)
         if self.auxiliary is not None:
             stage = self.auxiliary.stage
             require(0 <= stage < self.backbone.maps, f"auxiliary.stage {stage} is not a stage of the backbone")
+        if self.parsing is not None:
+            self._require_parsing()
+
+    def _require_parsing(self) -> None:
+        resnet = isinstance(self.backbone, BackboneConfig)
+        require(resnet, "parsing takes the maps of a ResNet. Leave out parsing, or the other backbone")
+        stages = self.backbone.maps
+        require(stages == 4, f"parsing takes a backbone of four stages, got {stages}. Give depths four numbers")
+        require(self.auxiliary is None, "parsing has a first prediction of its own for the loss. Leave auxiliary out")
+        require(self.task == "segmentation", f"parsing takes pictures, got frames {self.head.frames}. Set frames to 1")
 
     @property
     def num_classes(self) -> int:

@@ -48,6 +48,14 @@ class Classifier(nn.Sequential):
         self.add_module("dropout", nn.Dropout2d(dropout))
         self.add_module("conv", conv)
 
+    def renewed(self, num_classes: int) -> "Classifier":
+        """Return a new one of the same input, on the CPU."""
+        return Classifier(
+            cast(nn.Conv2d, self.get_submodule("conv")).in_channels,
+            num_classes,
+            cast(nn.Dropout2d, self.get_submodule("dropout")).p,
+        )
+
 
 class CrissCrossHead(Checkpointed):
     """reduce -> attend R times -> refine -> concatenate with the input -> fuse -> classify.
@@ -74,8 +82,15 @@ class CrissCrossHead(Checkpointed):
     def decide(self, x: Tensor, attended: Tensor, *, consistency: bool) -> tuple[Tensor, Tensor | None]:
         """Return what :meth:`forward` does, from its input and what attention made of it."""
         features = self.consistency(attended) if consistency and self.consistency is not None else None
-        fused = self.fuse(torch.cat([x, self.refine(attended)], dim=1))
-        return self.classify(fused), features
+        return self.classify(self.context(x, attended)), features
+
+    def context(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Return what is classified, (B, channels, h, w), from the input and what attention made of it."""
+        return cast(Tensor, self.fuse(torch.cat([x, self.refine(attended)], dim=1)))
+
+    def keep_answer(self) -> None:
+        """Drop the layers whose outputs only a training loss takes."""
+        self.consistency = None
 
 
 def make_attention(config: HeadConfig) -> RecurrentCrissCrossAttention | RecurrentNonLocalBlock:

@@ -1,7 +1,7 @@
 """CCNet: backbone -> criss-cross head -> logits, with an auxiliary head for training.
 
-Shape letters: B batch, T frames, K classes, H and W size of the picture, h and w size of the feature map (H / 8 in the
-published models, rounded up).
+Shape letters: B batch, T frames, K classes, H and W size of the picture, h and w size of the logits (H / 8 in the
+published models, rounded up; H / 4 with a head for parsing), h' and w' size of the last feature map.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from ccnet_core.checks import require
 from ccnet_core.clips import require_clips
 from ccnet_core.config import BackboneConfig, CCNetConfig, HubBackboneConfig
 from ccnet_core.heads import AuxiliaryHead, Classifier, CrissCrossHead
+from ccnet_core.parsing_head import ParsingHead
 from ccnet_core.preprocess import Normalise, Picture, require_pictures
 from ccnet_core.pretrained import Pretrained
 from ccnet_core.rcca import CrissCrossAttention
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
 class CCNetOutput(NamedTuple):
     """`logits` (B, K, h, w) before upsampling; `auxiliary_logits` of the same shape, or None.
 
-    `consistency_features` (B, consistency_channels, h, w) are what the category consistent loss takes, or None.
+    `consistency_features` (B, consistency_channels, h', w') are what the category consistent loss takes, or None. A
+    network with `config.parsing` gives its second prediction, the answer, as `logits`, the first one as
+    `auxiliary_logits`, and `edge_logits` (B, 2, h, w) for the classes no edge and edge; others have None there.
     """
 
     logits: Tensor
     auxiliary_logits: Tensor | None
     consistency_features: Tensor | None = None
+    edge_logits: Tensor | None = None
 
 
 class CCNet(Pretrained):
@@ -56,8 +60,7 @@ class CCNet(Pretrained):
         super().__init__(config)
         self.normalise = Normalise(config.pixels)
         self.backbone = make_backbone(config.backbone)
-        head = VideoHead if config.task == "video" else CrissCrossHead
-        self.head = head(self.backbone.channels[-1], config.num_classes, config.head)
+        self.head = make_head(config, self.backbone.channels)
         self.auxiliary_head = None
         if config.auxiliary is not None:
             in_channels = self.backbone.channels[config.auxiliary.stage]
@@ -68,7 +71,7 @@ class CCNet(Pretrained):
 
         A model of clips takes (B, T, 3, H, W), T from 1 to `config.head.frames`, and gives the logits of one `frame`,
         by default the last; a picture is a clip of one frame. `auxiliary=False` leaves out what only a training loss
-        needs: auxiliary logits and consistency features. Raises PictureError for another shape, for one without
+        needs: everything but the logits. Raises PictureError for another shape, for one without
         pixels, and if there is no such frame.
         """
         if not isinstance(self.head, VideoHead):
@@ -89,6 +92,8 @@ class CCNet(Pretrained):
 
     def segment(self, features: Sequence[Tensor], *, auxiliary: bool = True) -> CCNetOutput:
         """Return what the heads make of the feature maps of pictures; see :meth:`forward`."""
+        if isinstance(self.head, ParsingHead):
+            return CCNetOutput(*self.head(features, auxiliary=auxiliary))
         auxiliary_logits = self._auxiliary(features) if auxiliary else None
         logits, consistency_features = self.head(features[-1], consistency=auxiliary)
         return CCNetOutput(logits, auxiliary_logits, consistency_features)
@@ -159,10 +164,10 @@ class CCNet(Pretrained):
 
     def start_classifiers(self) -> None:
         """Replace the classifiers by new ones on the CPU."""
-        head, auxiliary, count = self.config.head, self.config.auxiliary, self.config.num_classes
-        self.head.classify = Classifier(head.channels, count, head.dropout)
-        if self.auxiliary_head is not None and auxiliary is not None:
-            self.auxiliary_head.classify = Classifier(auxiliary.channels, count, auxiliary.dropout)
+        for module in list(self.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, Classifier):
+                    setattr(module, name, child.renewed(self.config.num_classes))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -173,6 +178,13 @@ class CCNet(Pretrained):
     def device(self) -> torch.device:
         """The device of the weights."""
         return cast(torch.device, self.head.classify.get_submodule("conv").weight.device)
+
+    @property
+    def logits_stride(self) -> int:
+        """How many pixels a cell of the logits stands for, along each axis."""
+        if isinstance(self.head, ParsingHead):
+            return self.head.stride
+        return self.backbone.stride
 
     @classmethod
     def from_config(
@@ -227,6 +239,14 @@ class CCNet(Pretrained):
         model = cls(found.replace_backbone(config))
         found.load_into(cast(HubBackbone, model.backbone))
         return model
+
+
+def make_head(config: CCNetConfig, channels: Sequence[int]) -> CrissCrossHead:
+    """Return the head of a configuration for feature maps of `channels`, with random weights."""
+    if config.parsing is not None:
+        return ParsingHead(channels, config)
+    head = VideoHead if config.task == "video" else CrissCrossHead
+    return head(channels[-1], config.num_classes, config.head)
 
 
 def make_backbone(config: BackboneConfig | HubBackboneConfig) -> Backbone:

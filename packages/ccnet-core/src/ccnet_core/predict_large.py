@@ -141,7 +141,7 @@ def _windows(
 def _estimate(model: CCNet, rows: PictureRows, windows: _Windows) -> Estimate:
     width, classes, views = rows.size[1], model.config.num_classes, 1 + windows.flip
     crop = [min(edge, extent) for edge, extent in zip(windows.crop, rows.size, strict=True)]
-    reduced = model.backbone.stride
+    reduced = model.logits_stride
     logits = classes * model.dtype.itemsize * math.prod(math.ceil(edge / reduced) for edge in crop)
     memory = (
         3 * crop[0] * width * (2 * views - 1)

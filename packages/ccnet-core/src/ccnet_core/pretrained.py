@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CLASSIFIERS = ("head.classify.", "auxiliary_head.classify.")
+CLASSIFIERS = ("head.classify.", "head.classify_first.", "auxiliary_head.classify.")
 """Where the tensors are whose shape depends on the number of classes."""
 
 

@@ -48,7 +48,7 @@ class Deployed(nn.Module):
             )
         self.network = copy.deepcopy(model).to("cpu", torch.float32)
         self.network.auxiliary_head = None
-        self.network.head.consistency = None
+        self.network.head.keep_answer()
         self.network.use_attention("torch")
         self.output = output
         self.eval().requires_grad_(False)

@@ -74,17 +74,19 @@ class CCNetForSemanticSegmentation(PreTrainedModel):  # type: ignore[misc]
 
         `logits` are (B, K, h, w), before upsampling. With `labels` (B, H, W), integers, `loss` is the cross-entropy of
         the upsampled logits over pixels that are not labelled 255, and 0.4 times that of the auxiliary head if there
-        is one. `hidden_states` are the feature maps of the backbone's stages (B, C_i, h_i, w_i), if asked for. Raises
-        ConfigError for `output_attentions`: see :func:`ccnet_core.attention_map`.
+        is one; with a head for parsing, that of both predictions, without the edges. `hidden_states` are the feature
+        maps of the backbone's stages (B, C_i, h_i, w_i), if asked for. Raises ConfigError for `output_attentions`: see
+        :func:`ccnet_core.attention_map`.
         """
         require(not output_attentions, "output_attentions: a CCNet keeps no weights. Use ccnet_core.attention_map")
         features = self.network.features(pixel_values)
-        logits, auxiliary_logits, _ = self.network.segment(features, auxiliary=labels is not None)
+        logits, auxiliary_logits, *_ = self.network.segment(features, auxiliary=labels is not None)
         loss = None
         if labels is not None:
             loss = self._loss(logits, labels)
             if auxiliary_logits is not None:
-                loss = loss + AUXILIARY_WEIGHT * self._loss(auxiliary_logits, labels)
+                weight = AUXILIARY_WEIGHT if self.network.config.parsing is None else 1.0
+                loss = loss + weight * self._loss(auxiliary_logits, labels)
         asked = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = SemanticSegmenterOutput(loss=loss, logits=logits, hidden_states=tuple(features) if asked else None)
         as_output = self.config.return_dict if return_dict is None else return_dict

@@ -36,7 +36,8 @@ def load_config(name: str) -> CCNetConfig:
     if name in models["published"]:
         mapping = _published(models, name)
     elif name in models["unpublished"]:
-        mapping = {**models["unpublished"][name], **_labels("cityscapes")}
+        mapping = dict(models["unpublished"][name])
+        mapping |= _labels(mapping.pop("labels", "cityscapes"))
     else:
         raise ConfigError(f"There is no model {name!r}.{nearest(name, list_models())}")
     mapping["backbone"] = models["backbones"][mapping["backbone"]]
