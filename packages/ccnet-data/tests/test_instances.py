@@ -131,6 +131,12 @@ def test_objects_that_vanish_are_left_out_and_crowds_stay():
     assert (len(result["boxes"]), len(result["masks"])) == (2, 2)
 
 
+def test_areas_grow_with_the_picture_and_vanish_with_their_objects():
+    sample = {**rectangles([[3, 4, 12, 20], [20, 10, 21, 11]]), "areas": np.array([144.5, 1])}
+    assert augmented(sample, short_edge=60)["areas"].tolist() == [578, 4]
+    assert augmented(sample, short_edge=3)["areas"].tolist() == [1.445]
+
+
 @pytest.mark.parametrize("box", [[7, 5, 7, 9], [7, 5, 9, 5], [7, 5, 7.000001, 9]])
 def test_objects_whose_box_is_flat_are_left_out(box):
     sample = rectangles([[3, 4, 12, 20], [20, 5, 37, 28]])

@@ -212,6 +212,7 @@ def instances(beacon):
 
 def test_a_conforming_dataset_of_instances_passes(instances):
     check_dataset(instances)
+    check_sample({**instances[0], "areas": np.array([3.5, 0])}, instances)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +231,8 @@ def test_a_conforming_dataset_of_instances_passes(instances):
         ({"boxes": np.array([[0, 0, 4, 6], [1, 1, 2, 3]], np.float32)}, "within the image"),
         ({"boxes": np.array([[0, 0, 7, 4], [1, 1, 2, 3]], np.float32)}, "within the image"),
         ({"boxes": np.array([[-1, 0, 4, 4], [1, 1, 2, 3]], np.float32)}, "within the image"),
+        ({"areas": np.zeros(3)}, r"areas must be float64 \(2,\), if there are any"),
+        ({"areas": np.zeros(2, np.float32)}, "areas must be float64"),
         ({"classes": np.array([0, 4])}, "classes must be 0 to 3"),
         ({"classes": np.array([-1, 3])}, "classes must be 0 to 3"),
     ],

@@ -19,6 +19,9 @@ def info_lines(name: str, split: str, options: Mapping[str, object]) -> list[str
     """
     kind = registry.source_named(name)
     known = kind.description
+    source = build(kind, options) if known is not None and options else None
+    if source is not None:
+        known = source.described()
     if known is None:
         dataset = registry.load(name, split, **options)
         return [
@@ -28,7 +31,7 @@ def info_lines(name: str, split: str, options: Mapping[str, object]) -> list[str
         ]
     if not options and split not in known.sizes:
         raise DataError(f"There is no split {split!r}.{nearest(split, known.sizes)}")
-    here = _here(build(kind, options), known, split) if options else []
+    here = [] if source is None else _here(source, known, split)
     return [*_facts(name, known), *here, *_classes(known.classes, known.palette, known.flip_pairs)]
 
 

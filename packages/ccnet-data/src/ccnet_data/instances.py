@@ -16,7 +16,7 @@ from .sample import Instances
 _EDGE = whole_number(1, 65535)
 _LEAST_SIDE = 1e-5
 """Of a box, in pixels: detectron2's threshold."""
-_OF_OBJECTS = ("boxes", "masks", "classes", "crowd")
+_OF_OBJECTS = ("boxes", "masks", "classes", "crowd", "areas")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,10 @@ class InstanceAugment(Options):
             boxes = mirrored_boxes(boxes, size[1])
         if self.photometric:
             image = distort(image, rng)
-        return without_empty({**sample, "image": image, "boxes": boxes, "masks": masks})
+        result: Instances = {**sample, "image": image, "boxes": boxes, "masks": masks}
+        if "areas" in sample:
+            result["areas"] = sample["areas"] * (size[0] * size[1] / (height * width))
+        return without_empty(result)
 
     def _target(self, size: Size, rng: np.random.Generator) -> Size:
         short = min(size) if self.short_edge is None else self.short_edge[rng.integers(len(self.short_edge))]
@@ -83,4 +86,5 @@ def without_empty(sample: Instances) -> Instances:
     """Return `sample` without the objects whose box has no width or no height, or whose mask holds no pixel."""
     boxes = sample["boxes"]
     kept = (boxes[:, 2:] - boxes[:, :2] > _LEAST_SIDE).all(1) & sample["masks"].any((1, 2))
-    return {**sample, **{key: sample[key][kept] for key in _OF_OBJECTS}}  # type: ignore[literal-required, typeddict-item]
+    of_objects = {key: sample[key][kept] for key in _OF_OBJECTS if key in sample}  # type: ignore[literal-required]
+    return {**sample, **of_objects}  # type: ignore[typeddict-item]

@@ -49,7 +49,8 @@ class Instances(TypedDict):
 
     `image` is uint8 (3, H, W), RGB, 0-255. `boxes` is float32 (N, 4): left, top, right, bottom in pixels. `masks` is
     bool (N, H, W). `classes` is int64 (N,), positions in the dataset's `classes`. `crowd` is bool (N,): regions of many
-    objects, which count as background in no loss and in no score. `replaces` is as in `Sample`.
+    objects, which count as background in no loss and in no score. `areas`, float64 (N,), are there where a file gives
+    them: COCO's scores tell small objects from large ones by them and not by the masks. `replaces` is as in `Sample`.
     """
 
     image: Pixels
@@ -57,6 +58,7 @@ class Instances(TypedDict):
     masks: NDArray[np.bool_]
     classes: NDArray[np.int64]
     crowd: NDArray[np.bool_]
+    areas: NotRequired[NDArray[np.float64]]
     id: str
     replaces: NotRequired[str]
 

@@ -24,6 +24,10 @@ class Source(Options):
         str, Option(one_of(RAISE, REPLACE), "what a damaged sample does: raise, or be replaced by another one")
     ] = RAISE
 
+    def described(self) -> Description | None:
+        """Return the published facts that these files are held against: none for files of the user's own."""
+        return self.description
+
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
         """Return the names of the splits that are there. Raises DataError where there is nothing to look at."""

@@ -135,6 +135,9 @@ def _object_faults(sample: Mapping[str, Any], class_count: int) -> Iterator[str]
         yield f"image is {image.shape}, not (3, H, W)."
     if {len(sample[key]) for key in ("boxes", "masks", "crowd")} != {len(classes)}:
         yield "boxes, masks, classes and crowd must have one entry per object."
+    areas = sample.get("areas", np.zeros(len(classes)))
+    if not isinstance(areas, np.ndarray) or areas.dtype != np.float64 or areas.shape != classes.shape:
+        yield f"areas must be float64 {classes.shape}, if there are any."
     if masks.shape[1:] != (height, width):
         yield f"masks are {masks.shape[1:]}, the image {(height, width)}."
     if boxes.shape[1] != 4 or not _are_within(boxes, height, width):

@@ -53,7 +53,8 @@ def verify(source: Source, splits: Sequence[str] = (), workers: int | None = Non
 
 
 def _wanted(source: Source, present: Sequence[str], chosen: Sequence[str]) -> Sequence[str]:
-    published = () if source.description is None else source.description.sizes
+    described = source.described()
+    published = () if described is None else described.sizes
     known = tuple(dict.fromkeys((*present, *published)))
     unknown = next((split for split in chosen if split not in known), None)
     if unknown is not None:
@@ -85,9 +86,10 @@ def _report(source: Source, split: str, present: bool, seen: _Seen, workers: int
 
 
 def _count_faults(source: Source, split: str, dataset: SegmentationDataset) -> list[Finding]:
-    if source.description is None:
+    described = source.described()
+    if described is None:
         return []
-    published = source.description.sizes.get(split, len(dataset))
+    published = described.sizes.get(split, len(dataset))
     if len(dataset) == published:
         return []
     text = f"{split}: holds {len(dataset)} whole samples, but {published} are published; fetch the dataset again."

@@ -70,6 +70,11 @@ def test_pictures_are_found_by_name_and_may_have_no_annotations(write):
     assert (index.annotations(0), index.sizes.tolist()) == ([], [[8, 10], [8, 10]])
 
 
+def test_the_index_has_an_example_of_each_category_that_occurs(write):
+    index = read_annotations(write(annotation(5, 7), annotation(9, 3, category_id=90), annotation(2, 7)), boxes=True)
+    assert index.examples == {1: 5, 90: 9}
+
+
 def test_an_index_without_entries_is_empty(write):
     index = read_annotations(write(pictures=()), boxes=True)
     assert (len(index.names), index.faults, index.find("a.jpg")) == (0, (), None)
@@ -92,6 +97,9 @@ def test_an_index_without_entries_is_empty(write):
         (annotation(2, 7, bbox=[1, 2, 3]), "annotations 2 has no bbox of four numbers"),
         (annotation(2, 7, bbox=[1, 2, 3, float("nan")]), "annotations 2 has no bbox of four numbers"),
         (annotation(2, 7, segmentation=[]), "annotations 2 has no segmentation"),
+        (annotation(2, 7, segmentation=None), "annotations 2 has no segmentation"),
+        (annotation(2, 7, area=None), "annotations 2 has an area that is no number"),
+        (annotation(2, 7, area=float("inf")), "annotations 2 has an area that is no number"),
         (
             annotation(2, 7, segmentation={"counts": [80], "size": [10, 8]}),
             "annotations 2 has run lengths for another picture size, 10x8",

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ class AnnotationFile:
 
     `sizes` is int64 (pictures, 2): height and width. `spans` is int64 (annotations, 2): an annotation's first byte and
     the one after its last; those of picture n are rows `first[n]` to `first[n + 1]`. `objects`, int64 (pictures,),
-    counts those that are no crowd. `faults` holds one sentence for each entry that was left out.
+    counts those that are no crowd. `examples` has the id of an annotation of each category that has any. `faults` holds
+    one sentence for each entry that was left out.
     """
 
     file: Path
@@ -41,6 +42,7 @@ class AnnotationFile:
     spans: NDArray[np.int64]
     first: NDArray[np.int64]
     objects: NDArray[np.int64]
+    examples: dict[int, int]
     faults: tuple[str, ...]
 
     def find(self, name: str) -> int | None:
@@ -132,6 +134,7 @@ class _Entries:
             sizes=np.array([(each.height, each.width) for each in self.pictures], np.int64).reshape(-1, 2),
             spans=rows[order, 3:5],
             first=np.concatenate(([0], np.bincount(owners, minlength=count).cumsum())),
+            examples=dict(zip(rows[::-1, 2].tolist(), rows[::-1, 0].tolist(), strict=True)),
             objects=np.bincount(owners[rows[:, 7] == 0], minlength=count),
             faults=tuple(self.faults),
         )
@@ -162,6 +165,8 @@ class _Entries:
             return "has an iscrowd that is neither 0 nor 1"
         if self.boxes and not _is_box(entry.get("bbox")):
             return "has no bbox of four numbers"
+        if "area" in entry and not _is_number(entry["area"]):
+            return "has an area that is no number"
         region = entry.get("segmentation")
         fault = region_fault(region)
         if not fault:
@@ -215,8 +220,8 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_box(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(type(number) in (int, float) and math.isfinite(number) for number in value)
-    )
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(cast(float, value))

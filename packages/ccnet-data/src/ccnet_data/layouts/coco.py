@@ -1,42 +1,37 @@
-"""COCO 2017 with its instances: a box, a mask and a class for each object of a picture."""
+"""COCO 2017 with its instances, and your own pictures annotated in the same form."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, SupportsIndex, cast
+from typing import Annotated, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..classes import default_palette
+from ..classes import PaletteOption, default_palette, read_classes, resolve
 from ..description import Description
-from ..errors import DataError
-from ..options import Option, one_of
-from ..pictures import read_file, read_picture
-from ..sample import API_VERSION, IGNORE_INDEX, Colour, Instances, SegmentationDataset, position
+from ..errors import DataError, nearest
+from ..options import Fault, Option, one_of, path, text, whole_number
+from ..pictures import PICTURE_SUFFIXES
+from ..sample import SegmentationDataset
+from ..source import Source, faults_of
 from .annotations import AnnotationFile, read_annotations
-from .official import Official
-from .pairs import Listing, Names, Pair, Pairs, stem
-from .regions import polygon_parts, region_mask, require_pycocotools
-from .tree import list_files
+from .categories import CLASSES, own_classes, published_classes
+from .division import SPLITS, TRAIN, keep_side, read_fraction
+from .objects import ObjectDataset
+from .pairs import Names, Pairs, refuse
+from .places import Places
+from .regions import require_pycocotools
+from .tree import list_files, require_folder
 
 KEEP, DROP = "keep", "drop"
-
-CATEGORIES = {
-    # "id name" per line, the "categories" of instances_train2017.json: ten ids up to 90 were never used
-    int(number): name
-    for number, _, name in (
-        line.partition(" ") for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()
-    )
-}
-CLASSES = tuple(CATEGORIES.values())
-POSITIONS = {number: place for place, number in enumerate(CATEGORIES)}
-"""Positions in `CLASSES` by category id."""
+ANNOTATIONS, PICTURES = "annotations/instances_{split}2017.json", "{split}2017"
+EXPECTED = "root must hold annotations/instances_{train,val}2017.json, {train,val}2017/*.jpg"
+OWN_EXPECTED = "annotations must name a file in COCO's form, and pictures a folder, both as seen from root"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coco(Official):
-    """COCO 2017: boxes, masks and classes of objects (task "instances"); needs the extra ccnet-data[coco]."""
+class Coco(Source):
+    """Objects with boxes, masks and classes: COCO 2017, or your own; needs the extra ccnet-data[coco].
+
+    With `classes` or `annotations` the categories are your own, and nothing is held against what was published.
+    """
 
     description = Description(
         title="COCO 2017 instances",
@@ -51,123 +46,108 @@ class Coco(Official):
         ),
     )
 
+    root: Annotated[Path | None, Option(path, "folder of the dataset, as `ccnet-data info coco` shows it")] = None
+    annotations: Annotated[
+        str | None, Option(text, "your own annotation file, as seen from root; {split} in it stands for the split")
+    ] = None
+    pictures: Annotated[
+        str | None, Option(text, "folder of your own pictures, as seen from root; that of the file if not given")
+    ] = None
+    classes: Annotated[
+        tuple[str, ...] | None, Option(read_classes, "your own categories by name; those of the file if not given")
+    ] = None
+    palette: PaletteOption = None
+    val_fraction: Annotated[
+        float | None, Option(read_fraction, "divide your own file: about this share of its pictures is the split val")
+    ] = None
+    seed: Annotated[int, Option(whole_number(0, 2**32 - 1), "another seed divides in another way")] = 0
     empty: Annotated[
         str, Option(one_of(KEEP, DROP), "pictures without an object; training mostly drops them, evaluation never")
     ] = KEEP
 
-    def present(self, root: Path, split: str) -> bool:
-        """Return whether there are annotations of `split`."""
-        return _annotation_file(root, split).is_file()
+    def described(self) -> Description | None:
+        """Return the facts of COCO 2017, unless the categories are your own."""
+        return self.description if self.classes is None and self.annotations is None else None
 
-    def list_split(self, root: Path, split: str) -> Listing:
-        """List the pictures of the annotation file. One that is not on disk is a fault.
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that have an annotation file of their own; of one file it is "train"."""
+        places, described = self._places(), self.described()
+        if not places.by_split:
+            return (TRAIN,) if self.val_fraction is None else SPLITS
+        return tuple(split for split in places.splits() if described is None or split in described.sizes)
+
+    def faults(self, split: str | None) -> list[Fault]:
+        """Return the first faults of the folders, the annotation files and their categories; no picture is opened."""
+
+        def open_all() -> None:
+            for each in [split] if split is not None else self.splits() or self.description.sizes:
+                self.open(each)
+
+        return faults_of(root=open_all)
+
+    def open(self, split: str) -> SegmentationDataset:
+        """Return the pictures that the annotation file of `split` lists, in the order of their names."""
+        dataset, faults = self.partial(split)
+        refuse(faults)
+        return dataset
+
+    def partial(self, split: str) -> tuple[SegmentationDataset, tuple[str, ...]]:
+        """Return the listed pictures that are there. Missing ones are faults, as is what fits nothing in the file."""
+        require_pycocotools()
+        described, places = self.described(), self._places()
+        known = SPLITS if self.val_fraction is not None else described and described.sizes
+        if known and split not in known:
+            raise DataError(f"{self._title()} has no split {split!r}.{nearest(split, known)}")
+        annotations = read_annotations(places.file(split), boxes=True)
+        mapped = published_classes(annotations) if described else own_classes(annotations, self.classes)
+        classes, palette = resolve(mapped.classes, self.palette, None)
+        pictures, faults = self._pictures(annotations, places.folder(split), split)
+        dataset = ObjectDataset(
+            pictures=pictures, annotations=annotations, positions=mapped.positions, classes=classes, palette=palette
+        )
+        return cast(SegmentationDataset, dataset), (*annotations.faults, *mapped.faults, *faults)
+
+    def _pictures(self, annotations: AnnotationFile, folder: Path, split: str) -> tuple[Names, list[str]]:
+        """Return the pictures of the annotation file, and a fault for each that is not on disk.
 
         With empty="drop" those are left out that have no object, or only crowds, as detectron2 does for training
         (filter_images_with_only_crowd_annotations).
         """
-        require_pycocotools()
-        self.require(root / "annotations")
-        folder = self.require(root / f"{split}2017")
-        annotations = _annotations(root, split)
-        on_disk = set(list_files(folder, (".jpg",)))
-        wanted = annotations.objects >= (self.empty == DROP)
-        names = [name for name, keep in zip(annotations.names, wanted, strict=True) if keep and name in on_disk]
-        missing = (name for name in annotations.names if name not in on_disk)
-        faults = [
-            *annotations.faults,
-            *_category_faults(annotations),
-            *(f"{folder / name}: there is no such picture, but {annotations.file} lists it." for name in missing),
-        ]
-        return Listing(pairs=Pairs(Names(folder, names, stem), None), faults=tuple(faults))
+        on_disk = set(list_files(folder, PICTURE_SUFFIXES))
+        names: dict[str, str] = {}
+        faults = []
+        where = "" if self.described() else " Give pictures=DIR if they lie elsewhere."
+        for name, wanted in zip(annotations.names, annotations.objects >= (self.empty == DROP), strict=True):
+            if not (name in on_disk or ("/" in name and (folder / name).is_file())):
+                faults.append(f"{folder / name}: there is no such picture, but {annotations.file} lists it.{where}")
+            elif wanted and names.setdefault(_key(name), name) != name:
+                faults.append(f"{folder / name}: another picture has the same name but for its ending; rename one.")
+        if not names and not faults:
+            raise DataError(f"{annotations.file}: the split {split!r} is empty; list pictures there.")
+        pictures = Names(folder, names.values(), _key)
+        if self.val_fraction is not None:
+            keep_side(Pairs(pictures, None), split, self.val_fraction, self.seed)
+        return pictures, faults
 
-    def dataset(self, split: str, pairs: Pairs) -> SegmentationDataset:
-        """Return the dataset, whose samples are `Instances`, as its task says."""
-        return cast(SegmentationDataset, CocoDataset(pairs=pairs, annotations=_annotations(self.given_root(), split)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CocoDataset:
-    """A split of COCO: one `Instances` per picture, its objects in the order of the annotation file.
-
-    Boxes are cut to the picture; an object whose box then has no width or no height is left out, as is one whose
-    polygons all have fewer than three points. Reading raises DataError, naming the file and the annotation, when a
-    picture is damaged or has another size than was annotated, and when a region cannot be drawn.
-    """
-
-    pairs: Sequence[Pair]
-    annotations: AnnotationFile
-
-    api_version = API_VERSION
-    task = "instances"
-    classes: ClassVar[tuple[str, ...]] = CLASSES
-    palette: ClassVar[tuple[Colour, ...]] = Coco.description.palette
-    ignore_index = IGNORE_INDEX
-    flip_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: SupportsIndex) -> Instances:
-        pair = self.pairs[position(index, len(self))]
-        image = read_picture(read_file(pair.picture), str(pair.picture))
-        height, width = image.shape[1:]
-        objects = list(self._objects(pair.picture, (height, width)))
-        masks = np.empty((len(objects), height, width), bool)
-        for place, (_, annotation) in enumerate(objects):
-            where = f"{self.annotations.file}: annotation {annotation['id']}"
-            masks[place] = region_mask(annotation["segmentation"], (height, width), where)
-        return {
-            "image": image,
-            "boxes": np.array([box for box, _ in objects], np.float32).reshape(-1, 4),
-            "masks": masks,
-            "classes": np.array([POSITIONS[annotation["category_id"]] for _, annotation in objects], np.int64),
-            "crowd": np.array([bool(annotation.get("iscrowd", 0)) for _, annotation in objects], bool),
-            "id": pair.id,
-        }
-
-    def _objects(self, picture: Path, size: tuple[int, int]) -> Iterator[tuple[NDArray[np.float32], dict[str, Any]]]:
-        """Yield the box of each object and its annotation."""
-        number = self.annotations.find(picture.name)
-        if number is None:
-            raise DataError(f"{picture}: is not in {self.annotations.file}; add it there, or remove it.")
-        height, width = self.annotations.sizes[number]
-        if (height, width) != size:
-            raise DataError(
-                f"{picture}: is {size[1]}x{size[0]} (width x height, upright), but {self.annotations.file} describes "
-                f"a picture of {width}x{height}; fetch the picture again."
+    def _places(self) -> Places:
+        if self.annotations is None:
+            if self.root is None:
+                raise DataError(f"root is missing: give root=DIR; {EXPECTED}.")
+            places = Places(
+                root=self.root, annotations=ANNOTATIONS, pictures=self.pictures or PICTURES, expected=EXPECTED
             )
-        for annotation in self.annotations.annotations(number):
-            if annotation["category_id"] not in POSITIONS:
-                where = f"{self.annotations.file}: annotation {annotation['id']}"
-                raise DataError(
-                    f"{where} is of category {annotation['category_id']}, none of the 80 of COCO; remove it."
-                )
-            box = clipped_box(annotation["bbox"], size)
-            region = annotation["segmentation"]
-            if (box[:2] < box[2:]).all() and (isinstance(region, dict) or polygon_parts(region)):
-                yield box, annotation
+        else:
+            root = self.root or Path()
+            places = Places(root=root, annotations=self.annotations, pictures=self.pictures, expected=OWN_EXPECTED)
+        if self.val_fraction is not None and places.by_split:
+            raise DataError("val_fraction divides the pictures of one file; give annotations=FILE, without {split}.")
+        require_folder(places.root, places.expected)
+        return places
+
+    def _title(self) -> str:
+        return self.description.title if self.annotations is None else self.annotations
 
 
-def clipped_box(box: Sequence[float], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return [left, top, width, height] as left, top, right, bottom within a picture of `size` (height, width)."""
-    left, top, width, height = box
-    corners = np.array([left, top, left + width, top + height])
-    return corners.clip(0, [size[1], size[0]] * 2).astype(np.float32)
-
-
-def _annotation_file(root: Path, split: str) -> Path:
-    return root / "annotations" / f"instances_{split}2017.json"
-
-
-def _annotations(root: Path, split: str) -> AnnotationFile:
-    return read_annotations(_annotation_file(root, split), boxes=True)
-
-
-def _category_faults(annotations: AnnotationFile) -> list[str]:
-    """Return a fault for each category of the file that is not COCO's, or has another name there."""
-    remedy = 'for classes of your own use the dataset folder with polygons="coco"'
-    return [
-        f"{annotations.file}: category {number}, {name!r}, is none of the 80 of COCO; {remedy}."
-        for number, name in annotations.categories.items()
-        if CATEGORIES.get(number) != name
-    ]
+def _key(name: str) -> str:
+    """Return the name without its ending, the id of the sample; folders stay, as names repeat in them."""
+    return name.rpartition(".")[0] or name

@@ -44,16 +44,6 @@ class Official(Source):
         """Return the first fault of the folders, and of the pairing of files, which are not opened."""
         return faults_of(root=lambda: self._check(split))
 
-    def dataset(self, split: str, pairs: Pairs) -> SegmentationDataset:  # noqa: ARG002
-        """Return the dataset of the `pairs` of `split`; by default label maps."""
-        return PairDataset(
-            pairs=pairs,
-            classes=self.description.classes,
-            palette=self.description.palette,
-            read_label=self.read_label(pairs),
-            flip_pairs=self.description.flip_pairs,
-        )
-
     def open(self, split: str) -> SegmentationDataset:
         """Pair the files of `split`."""
         dataset, faults = self.partial(split)
@@ -63,7 +53,14 @@ class Official(Source):
     def partial(self, split: str) -> tuple[SegmentationDataset, tuple[str, ...]]:
         """Pair the files of `split` as far as they have partners."""
         listing = self._listing(split)
-        return self.dataset(split, listing.pairs), listing.faults
+        dataset = PairDataset(
+            pairs=listing.pairs,
+            classes=self.description.classes,
+            palette=self.description.palette,
+            read_label=self.read_label(listing.pairs),
+            flip_pairs=self.description.flip_pairs,
+        )
+        return dataset, listing.faults
 
     def given_root(self) -> Path:
         """Return the root folder. Raises DataError, with the expected tree, if it is not given or not there."""
