@@ -12,7 +12,7 @@ from unittest import mock
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ccnet_train import fit, launch, load_recipe, network, positions, saving
+from ccnet_train import evaluate, fit, launch, load_recipe, network, positions
 
 SQUARES = Path(__file__).parent / "squares.yaml"
 EVERY = (
@@ -39,7 +39,7 @@ def observe(recipe):
     """Fit, and return gradients by name, losses, confusion matrices and the positions that this process read."""
     seen = {"gradients": [], "matrices": [], "positions": []}
     networks = []
-    build, evaluate, read = network.build_network, saving.evaluate, positions.PositionDataset.__getitem__
+    build, measure, read = network.build_network, evaluate.evaluate, positions.PositionDataset.__getitem__
 
     def built(*arguments):
         networks.append(build(*arguments))
@@ -50,7 +50,7 @@ def observe(recipe):
         seen["gradients"].append({name: parameter.grad.clone() for name, parameter in named})
 
     def evaluated(*arguments, **options):
-        found = evaluate(*arguments, **options)
+        found = measure(*arguments, **options)
         seen["matrices"].append(torch.from_numpy(found.confusion))
         return found
 
@@ -60,8 +60,8 @@ def observe(recipe):
 
     hook = register_optimizer_step_pre_hook(step)
     with (
-        mock.patch("ccnet_train.run.build_network", built),
-        mock.patch.object(saving, "evaluate", evaluated),
+        mock.patch.object(network, "build_network", built),
+        mock.patch.object(evaluate, "evaluate", evaluated),
         mock.patch.object(positions.PositionDataset, "__getitem__", noted),
     ):
         history = fit(recipe, quiet=True).history

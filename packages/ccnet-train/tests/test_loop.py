@@ -10,7 +10,7 @@ import torch
 
 import ccnet_core as ccnet
 from ccnet_core import CCNet
-from ccnet_train import TrainError, checkpoint, fit, loop, saving
+from ccnet_train import TrainError, checkpoint, evaluate, fit, loop
 from ccnet_train.evaluate_weights import evaluate_weights
 from ccnet_train.recipe import to_yaml
 
@@ -105,15 +105,15 @@ def test_a_changed_recipe_is_refused_and_fresh_starts_over(squares):
 
 def test_best_keeps_the_highest_score_and_last_the_newest(squares, tmp_path, monkeypatch):
     evaluated = []
-    evaluate = saving.evaluate
+    measure = evaluate.evaluate
 
     def falling(network, *arguments, **options):
         evaluated.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        found = evaluate(network, *arguments, **options)
+        found = measure(network, *arguments, **options)
         object.__setattr__(found.scores, "miou", 0.9 - 0.1 * len(evaluated))
         return found
 
-    monkeypatch.setattr(saving, "evaluate", falling)
+    monkeypatch.setattr(evaluate, "evaluate", falling)
     result = fit(squares("train.iterations=3", "evaluate.every=1"), quiet=True)
     assert result.best_miou == 0.8
     for folder, expected in ((result.best_folder, evaluated[0]), (result.last_folder, evaluated[2])):
@@ -161,7 +161,7 @@ def kill_at(monkeypatch, place, call):
 @pytest.mark.parametrize(
     ("place", "call", "resumed"),
     [
-        ("ccnet_train.saving.write_preview", 2, 2),
+        ("ccnet_train.preview.write_preview", 2, 2),
         ("ccnet_train.checkpoint.write_state", 2, 2),
         ("ccnet_train.manifest.write", 2, 2),
         ("ccnet_train.checkpoint.sync", 2, 4),  # from here on the checkpoint is there
@@ -174,17 +174,17 @@ def test_after_any_kill_best_holds_the_step_that_the_history_reports(
     squares, tmp_path, monkeypatch, place, call, resumed
 ):
     """Every evaluation is better than the one before; the kill comes while that of step 4 is saved, or after."""
-    evaluate, evaluated = saving.evaluate, {}
+    measure, evaluated = evaluate.evaluate, {}
 
     def rising(network, *arguments, **options):
         step = 2 * len(evaluated) + 2
         evaluated[step] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        found = evaluate(network, *arguments, **options)
+        found = measure(network, *arguments, **options)
         object.__setattr__(found.scores, "miou", step / 10)
         return found
 
     overrides = ("train.iterations=6", "evaluate.every=2", "checkpoint.every=5")
-    monkeypatch.setattr(saving, "evaluate", rising)
+    monkeypatch.setattr(evaluate, "evaluate", rising)
     for killed in ((place, call), ("ccnet_train.loop.take_step", 1)):
         with monkeypatch.context() as patch:
             kill_at(patch, *killed)

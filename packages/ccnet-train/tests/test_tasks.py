@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ccnet_train.datasets import load_split
-from ccnet_train.tasks import TASKS, task_of
+from ccnet_train.tasks import TASKS, task_of, task_scored_in
+from ccnet_train.tasks.interface import Task
 from ccnet_train.tasks.segmentation import Segmentation
 from ccnet_train.tasks.video import Video
 
@@ -15,8 +16,17 @@ def test_the_task_of_a_dataset_is_found_by_its_name(squares):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_can_do_all_that_is_asked_of_one(name):
-    for part in ("require_fit", "training", "predict", "picture"):
-        assert callable(getattr(TASKS[name], part))
+    asked = [part for part in vars(Task) if not part.startswith("_")]
+    assert {"build", "collate", "evaluate", "measure"} < set(asked)
+    for part in asked:
+        assert callable(getattr(TASKS[name], part)), part
+    assert isinstance(TASKS[name].score, str)
+    assert isinstance(TASKS[name].score_name, str)
+
+
+def test_a_line_of_the_history_tells_the_task_that_it_is_an_evaluation_of():
+    assert task_scored_in({"step": 1, "miou": 0.5}) is TASKS["segmentation"]
+    assert task_scored_in({"step": 1, "loss": 0.5}) is None
 
 
 def test_a_further_task_is_a_line_in_the_registry(squares, monkeypatch):

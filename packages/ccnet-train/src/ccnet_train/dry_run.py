@@ -2,10 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
-from ccnet_train.losses import Objective
-from ccnet_train.memory import StepMemory, step_memory
 from ccnet_train.network import train_mode
 from ccnet_train.recipe import Recipe
 from ccnet_train.run import Parts, load_parts
@@ -60,24 +56,6 @@ def _steps(parts: Parts, processes: int) -> str:
 
 
 def _memory(parts: Parts) -> str:
-    recipe, dataset = parts.recipe, parts.train
-    weights = None if recipe.loss.class_weights is None else torch.ones(len(dataset.classes))  # counting takes long
-    objective = Objective(
-        recipe.loss, num_classes=len(dataset.classes), ignore_index=dataset.ignore_index, weights=weights
-    )
-    shape = parts.samples[0]["image"].shape
-    train_mode(parts.network, recipe)
-    memory = step_memory(parts.network, objective, recipe, shape, parts.share)
-    return f"memory   {_text(memory)}, for {parts.share} x {_size(shape)} in float32"
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    """Return the size of a picture, or of a clip, in words."""
-    frames = f"{shape[0]} frames of " if len(shape) == 4 else ""
-    return f"{frames}{shape[-2]} x {shape[-1]} pixels"
-
-
-def _text(memory: StepMemory) -> str:
-    total, *amounts = (f"{size / 2**30:.2f}" for size in (memory.total, *vars(memory).values()))
-    named = ", ".join(f"{name} {amount}" for name, amount in zip(vars(memory), amounts, strict=True))
-    return f"about {total} GiB per process ({named})"
+    train_mode(parts.network, parts.recipe)
+    memory = parts.task.memory(parts.network, parts.recipe, parts.train, parts.samples[0], parts.share)
+    return f"memory   {memory}"

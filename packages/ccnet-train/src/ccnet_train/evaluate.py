@@ -48,7 +48,8 @@ def evaluate(
 def predicted(model: ccnet.CCNet, dataset: SampleDataset, sample: Sample, accelerator: Accelerator) -> np.ndarray:
     """Return the labels (H, W) that `model` gives a `sample` of `dataset` when it is evaluated."""
     with accelerator.autocast():
-        return task_of(dataset).predict(model, sample)
+        labels: np.ndarray = task_of(dataset).predict(model, sample)
+        return labels
 
 
 def _count(index: int, sample: Sample, labels: np.ndarray, dataset: SampleDataset) -> PictureCounts:

@@ -26,6 +26,8 @@ from ccnet_train.recipe import Recipe
 from ccnet_train.report import write_report
 from ccnet_train.run_folder import run_of
 from ccnet_train.subject import Subject, plan_by, refuse_other_classes, subject_of
+from ccnet_train.tasks import task_of
+from ccnet_train.tasks.interface import Found, Measurement
 
 
 def evaluate_weights(
@@ -39,31 +41,51 @@ def evaluate_weights(
     report: bool = False,
     fresh: bool = False,
     show: bool = True,
-) -> Evaluation:
+) -> Found:
     """Measure a weights folder or Hub id on a `split` of the recipe's data, as its section `evaluate` says.
 
-    `tta` adds the six published scales and mirror images. Into `out` go the counts of each picture, `metrics.json`,
-    `confusion.png` and, with `labels`, one of :data:`ccnet_train.label_files.FORMATS`, a PNG of each prediction, with
-    `report` also `report.html`. What was stopped there goes on; `fresh` starts over. Raises TrainError if the weights
+    Where there is a class per pixel, an :class:`ccnet_train.evaluation.Evaluation` comes out. `tta` adds the six
+    published scales and mirror images. Into `out` go the counts of each picture, `metrics.json`, `confusion.png` and,
+    with `labels`, one of :data:`ccnet_train.label_files.FORMATS`, a PNG of each prediction, with `report` also
+    `report.html`. What was stopped there goes on; `fresh` starts over. Raises TrainError if the weights
     have other classes than the split, if `out` holds another evaluation or weights, and if no pixel has a class
     although no labels are asked for.
     """
     if (out / CONFIG_FILE).exists():
         raise TrainError(f"{out}: a weights folder, which holds the evaluation of its own run. Give another --out.")
     check_data(recipe.data, splits=(split,))
-    dataset = load_split(recipe.data, split)
+    asked = Measurement(
+        recipe=recipe,
+        weights=weights,
+        dataset=load_split(recipe.data, split),
+        split=split,
+        out=out,
+        tta=tta,
+        labels=labels,
+        report=report,
+        fresh=fresh,
+        show=show,
+    )
+    found: Found = task_of(asked.dataset).measure(asked)
+    return found
+
+
+def measure_labels(asked: Measurement) -> Evaluation:
+    """Measure a network that gives a class to every pixel; see :func:`evaluate_weights`."""
+    recipe, weights, dataset, split, out = asked.recipe, asked.weights, asked.dataset, asked.split, asked.out
+    labels = asked.labels
     model = ccnet.CCNet.from_pretrained(weights)
     refuse_other_classes(model, dataset, weights=str(weights), data=recipe.data.name)
-    plan_by(recipe.evaluate, model, tta=tta)
+    plan_by(recipe.evaluate, model, tta=asked.tta)
     writer = label_files(labels, out / LABELS_FOLDER, dataset.classes, dataset.palette) if labels else None
     with open_accelerator() as accelerator:
         precision = accelerator.mixed_precision
         subject = subject_of(recipe, model, dataset, weights=str(weights), split=split, precision=precision)
         subject = dataclasses.replace(subject, labels=labels)
-        known = _start(out, subject, accelerator, fresh=fresh)
+        known = _start(out, subject, accelerator, fresh=asked.fresh)
         journal = _Journal(evaluation_folder.part_of(out, accelerator.process_index), writer)
         model.to(accelerator.device)
-        found = evaluate(model, dataset, accelerator, known=known, keep=journal.keep, show=show)
+        found = evaluate(model, dataset, accelerator, known=known, keep=journal.keep, show=asked.show)
         if not found.has_truth and not labels:
             raise TrainError(
                 f"No pixel of the split {split!r} has a class, so there is nothing to measure. To get its predictions "
@@ -72,7 +94,7 @@ def evaluate_weights(
         if accelerator.is_main_process:
             with own_errors(accelerator):
                 _finish(out, subject, found)
-                if report and found.has_truth:
+                if asked.report and found.has_truth:
                     _report(out, subject, found, model, dataset, accelerator)
     return found
 

@@ -89,6 +89,23 @@ class Evaluation:
         return bool(self.confusion.any())
 
     @property
+    def metrics(self) -> dict[str, float]:
+        """The three totals."""
+        return {"miou": self.scores.miou, "macc": self.scores.macc, "aacc": self.scores.aacc}
+
+    def line(self) -> str:
+        """Return the three totals on one line."""
+        miou, macc, aacc = self.metrics.values()
+        return f"mIoU {miou:.4f}  mAcc {macc:.4f}  aAcc {aacc:.4f}"
+
+    def table(self) -> str:
+        """Return all scores for the terminal."""
+        from ccnet_train.bootstrap import intervals
+        from ccnet_train.score_table import table
+
+        return table(self.scores, self.classes, intervals(self.counts).miou)
+
+    @property
     def _k(self) -> int:
         return len(self.classes)
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ccnet_core import files
 from ccnet_train.errors import TrainError
+from ccnet_train.tasks import task_scored_in
 
 Record = dict[str, float]
-"""`step`, `loss`, `lr` of a logged step, or `step`, `miou`, `macc`, `aacc` of an evaluation.
+"""`step`, `loss`, `lr` of a logged step, or `step` and the numbers of an evaluation: `miou`, `macc`, `aacc`.
 
 A logged step also has `replaced`, the number of damaged samples since the one before, if there were any.
 """
@@ -36,8 +37,9 @@ class History:
 
     @property
     def best(self) -> Record | None:
-        """The evaluation with the highest `miou`, the first of equals; None before any evaluation."""
-        return max((record for record in self.records if "miou" in record), key=lambda r: r["miou"], default=None)
+        """The evaluation with the highest score of its task, the first of equals; None before any evaluation."""
+        scored = [(record[task.score], record) for record in self.records if (task := task_scored_in(record))]
+        return max(scored, key=lambda pair: pair[0], default=(0, None))[1]
 
 
 def _line(record: Record) -> str:

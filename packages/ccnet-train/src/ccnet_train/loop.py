@@ -15,7 +15,6 @@ from ccnet_train.errors import Terminated, TrainError
 from ccnet_train.faults import in_plain_words
 from ccnet_train.history import History, Record
 from ccnet_train.launch import Accelerator, open_accelerator, sum_over_processes
-from ccnet_train.losses import build_objective
 from ccnet_train.positions import Batch
 from ccnet_train.preemption import StopRequest, listening
 from ccnet_train.randomness import forked_random_state
@@ -39,7 +38,7 @@ class FitResult:
 
     @property
     def best_miou(self) -> float:
-        """The highest mIoU of all evaluations."""
+        """The highest mIoU of all evaluations, where there is a class per pixel."""
         return self.best["miou"]
 
 
@@ -109,7 +108,7 @@ def _open(
     parts = load_parts(recipe, accelerator.num_processes)
     if accelerator.is_main_process:
         folder.refuse_unwritable()
-    objective = build_objective(recipe.loss, parts.train, accelerator)
+    objective = parts.task.objective(recipe, parts.train, accelerator)
     if accelerator.is_main_process:
         folder.start(resumed, fresh=fresh)
     accelerator.wait_for_everyone()
@@ -156,7 +155,7 @@ def _due(step: int, every: int, recipe: Recipe) -> bool:
 
 
 def _log(run: Run, step: int, outcome: Outcome) -> None:
-    values = {"loss": outcome.loss} if outcome.taken else {}
+    values = {"loss": outcome.loss, **outcome.parts} if outcome.taken else {}
     values["lr"] = lr_at(run.recipe, step - 1)
     # Where float16's loss scaler left the step out, the norm is infinite, which JSON has no word for.
     if outcome.gradient_norm is not None and math.isfinite(outcome.gradient_norm):

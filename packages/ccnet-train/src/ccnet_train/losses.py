@@ -1,5 +1,6 @@
 """The loss of a step, exact however its pictures are shared, and the class weights it uses."""
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -24,6 +25,9 @@ class Objective(nn.Module):
     0 there, and OHEM's `min_kept` is per picture by both rules.
     """
 
+    parts: tuple[str, ...] = ()
+    """Only the sum is logged."""
+
     def __init__(self, section: LossSection, *, num_classes: int, ignore_index: int, weights: Tensor | None) -> None:
         super().__init__()
         self.section = section
@@ -40,6 +44,18 @@ class Objective(nn.Module):
         """
         wide = torch.float32 if labels.device.type == "mps" else torch.float64
         return self.pixels.divisor(labels).to(wide)[None]
+
+    def losses(
+        self,
+        network: ccnet.CCNet,
+        forward: Callable[[Tensor], ccnet.CCNetOutput],
+        images: Tensor,
+        labels: Tensor,
+        divisors: Tensor,
+        share: float,
+    ) -> Tensor:
+        """Return the loss of `images` as :meth:`forward` does, as a vector (1,)."""
+        return cast(Tensor, self(network, forward(images), labels, divisors, share))[None]
 
     def forward(
         self, network: ccnet.CCNet, output: ccnet.CCNetOutput, labels: Tensor, divisors: Tensor, share: float

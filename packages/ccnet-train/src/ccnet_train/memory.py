@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import ccnet_core as ccnet
+from ccnet_train.datasets import SampleDataset
 from ccnet_train.losses import Objective
 from ccnet_train.recipe import Recipe
 
@@ -52,6 +53,30 @@ def step_memory(
         average=0 if recipe.train.weight_average is None else _bytes(network.parameters()),
         step=_highest(_Passes(network, objective, passes=min(recipe.train.accumulation, 2)), shape, pictures),
     )
+
+
+def memory_in_words(
+    network: ccnet.CCNet, recipe: Recipe, dataset: SampleDataset, shape: tuple[int, ...], pictures: int
+) -> str:
+    """Return :func:`step_memory` of a step with the loss that `recipe` has for `dataset`, in words."""
+    weights = None if recipe.loss.class_weights is None else torch.ones(len(dataset.classes))  # counting takes long
+    objective = Objective(
+        recipe.loss, num_classes=len(dataset.classes), ignore_index=dataset.ignore_index, weights=weights
+    )
+    memory = step_memory(network, objective, recipe, shape, pictures)
+    return f"{_text(memory)}, for {pictures} x {_size(shape)} in float32"
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Return the size of a picture, or of a clip, in words."""
+    frames = f"{shape[0]} frames of " if len(shape) == 4 else ""
+    return f"{frames}{shape[-2]} x {shape[-1]} pixels"
+
+
+def _text(memory: StepMemory) -> str:
+    total, *amounts = (f"{size / 2**30:.2f}" for size in (memory.total, *vars(memory).values()))
+    named = ", ".join(f"{name} {amount}" for name, amount in zip(vars(memory), amounts, strict=True))
+    return f"about {total} GiB per process ({named})"
 
 
 class _Passes(nn.Module):

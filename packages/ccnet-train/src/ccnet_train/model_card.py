@@ -36,5 +36,5 @@ def card_values(recipe: Recipe, record: Mapping[str, float], dataset: SampleData
     which only a recipe with `card.picture` needs.
     """
     picture = torch.tensor(dataset[len(dataset) // 2]["image"]) if dataset and recipe.card.picture else None
-    metrics = {name: record[name] for name in ("miou", "macc", "aacc")}
+    metrics = {name: value for name, value in record.items() if name != "step"}
     return {"metrics": metrics, "picture": picture, **described(recipe)}

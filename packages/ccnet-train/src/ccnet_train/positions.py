@@ -5,7 +5,7 @@ the random numbers of its augmentation are pure functions of (seed, position), s
 processes or workers changes which samples are seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -22,11 +22,12 @@ from ccnet_train.randomness import Purpose, generator
 class Batch(NamedTuple):
     """`images` (B, 3, H, W) uint8 RGB, of clips (B, T, 3, H, W), `labels` (B, H, W) uint8, and one id per picture.
 
-    `replaced` has the error of each damaged sample that another one stands in for.
+    Of objects both are lists, with one entry per picture. `replaced` has the error of each damaged sample that another
+    one stands in for.
     """
 
-    images: torch.Tensor
-    labels: torch.Tensor
+    images: Any
+    labels: Any
     ids: tuple[str, ...]
     replaced: tuple[str, ...]
 
@@ -130,23 +131,31 @@ def collate(samples: Sequence[Sample]) -> Batch:
 class _BatchDataset(Dataset["Batch | TrainError"]):
     """Whole batches by their positions. An error is a value here: torch adds a traceback to one that is raised."""
 
-    def __init__(self, samples: PositionDataset) -> None:
-        self.samples = samples
+    def __init__(self, samples: PositionDataset, collate: Callable[[Sequence[Sample]], Batch]) -> None:
+        self.samples, self.collate = samples, collate
 
     def __getitem__(self, positions: list[int]) -> Batch | TrainError:
         try:
-            return collate([self.samples[position] for position in positions])
+            return self.collate([self.samples[position] for position in positions])
         except TrainError as error:
             return error
 
 
-def loader(samples: PositionDataset, batches: PositionBatches, *, workers: int, pin: bool) -> Iterator[Batch]:
-    """Give `batches` of `samples`, loaded by `workers` processes. Raises TrainError as reading in this process would.
+def loader(
+    samples: PositionDataset,
+    batches: PositionBatches,
+    collate: Callable[[Sequence[Sample]], Batch] = collate,
+    *,
+    workers: int,
+    pin: bool,
+) -> Iterator[Batch]:
+    """Give `batches` of `samples`, loaded and put together by `collate` in `workers` processes.
 
-    torch's loader is not prepared by accelerate, which would share out the batches a second time.
+    Raises TrainError as reading in this process would. torch's loader is not prepared by accelerate, which would share
+    out the batches a second time.
     """
     loaded = DataLoader(
-        _BatchDataset(samples),
+        _BatchDataset(samples, collate),
         sampler=batches,
         batch_size=None,
         num_workers=workers,

@@ -1,6 +1,5 @@
 """The best weights of a run to the Hugging Face Hub."""
 
-import ccnet_core as ccnet
 from ccnet_core import hub_push
 from ccnet_core.errors import CCNetError
 from ccnet_train.datasets import load_split
@@ -8,6 +7,7 @@ from ccnet_train.errors import TrainError
 from ccnet_train.loop import FitResult
 from ccnet_train.model_card import card_values
 from ccnet_train.recipe import Recipe
+from ccnet_train.tasks import task_scored_in
 
 
 def announce(recipe: Recipe, repository: str) -> str:
@@ -32,7 +32,9 @@ def push(recipe: Recipe, result: FitResult, repository: str) -> str:
     try:
         dataset = load_split(recipe.data, "val") if recipe.card.picture else None
         values = card_values(recipe, result.best, dataset)
-        return ccnet.CCNet.from_pretrained(result.best_folder).push_to_hub(repository, **values)
+        task = task_scored_in(result.best)
+        assert task is not None
+        return str(task.load(result.best_folder).push_to_hub(repository, **values))
     except (CCNetError, TrainError) as error:
         raise TrainError(
             f"{error} The run is finished, and its best weights are in {result.best_folder}: the same command, without "

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 
-import ccnet_core as ccnet
 from ccnet_train.datasets import SampleDataset, check_data, load_augmentation, load_split
 from ccnet_train.history import History
 from ccnet_train.launch import AcceleratedOptimizer, Accelerator, own_errors
-from ccnet_train.losses import Objective, check_class_weights
 from ccnet_train.model_card import check_card
-from ccnet_train.network import build_network, train_mode, training_form
+from ccnet_train.network import train_mode, training_form
 from ccnet_train.optimise import build_optimiser
 from ccnet_train.positions import Batch, PositionBatches, PositionDataset, images_per_process, loader
 from ccnet_train.progress import Progress
@@ -21,6 +20,7 @@ from ccnet_train.run_folder import RunFolder
 from ccnet_train.sharding import choose_units
 from ccnet_train.tally import Tally
 from ccnet_train.tasks import task_of
+from ccnet_train.tasks.interface import Network, Objective, Task
 from ccnet_train.weight_average import WeightAverage
 
 
@@ -32,11 +32,12 @@ class Parts:
     """
 
     recipe: Recipe
+    task: Task[Any, Any]
     share: int
     samples: PositionDataset
     train: SampleDataset
     val: SampleDataset
-    network: ccnet.CCNet
+    network: Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Run:
     start: int
     folder: RunFolder
     accelerator: Accelerator
-    network: ccnet.CCNet
+    network: Network
     model: torch.nn.Module
     forward: torch.nn.Module
     optimiser: AcceleratedOptimizer
@@ -65,6 +66,11 @@ class Run:
         """The resolved recipe."""
         return self.parts.recipe
 
+    @property
+    def task(self) -> Task[Any, Any]:
+        """What the samples are for."""
+        return self.parts.task
+
 
 def load_parts(recipe: Recipe, processes: int) -> Parts:
     """Load and check what `recipe` asks for, one picture of each split included; writes nothing.
@@ -74,15 +80,15 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
     share = images_per_process(recipe.train.images_per_step, processes, recipe.train.accumulation)
     check_data(recipe.data)
     train, val = load_split(recipe.data, "train"), load_split(recipe.data, "val")
-    augment = load_augmentation(recipe.data, recipe.augment, train)
-    check_class_weights(recipe.loss, train)
-    network = build_network(recipe, train)
-    samples = PositionDataset(train, task_of(train).training(augment, network.config), recipe.seed)
+    task, augment = task_of(train), load_augmentation(recipe.data, recipe.augment, train)
+    task.refuse(recipe, train)
+    network = task.build(recipe, train)
+    samples = PositionDataset(train, task.training(augment, network.config), recipe.seed)
     for first in (samples, val):
         first[0]
-    task_of(train).require_fit(network.config, recipe.model, train)
+    task.require_fit(network.config, recipe.model, train)
     check_card(recipe, network.config)
-    return Parts(recipe=recipe, share=share, samples=samples, train=train, val=val, network=network)
+    return Parts(recipe=recipe, task=task, share=share, samples=samples, train=train, val=val, network=network)
 
 
 def build_run(
@@ -117,11 +123,11 @@ def build_run(
     )
 
 
-def _synchronised(network: ccnet.CCNet, recipe: Recipe, accelerator: Accelerator) -> ccnet.CCNet:
+def _synchronised(network: Network, recipe: Recipe, accelerator: Accelerator) -> Network:
     """Return `network`, its batch norms over all processes if there are several, on GPUs: on CPUs there are none."""
     if not recipe.train.sync_batch_norm or accelerator.num_processes == 1 or accelerator.device.type != "cuda":
         return network
-    converted: ccnet.CCNet = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    converted: Network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     return converted
 
 
@@ -138,6 +144,6 @@ def batches(run: Run) -> Iterator[list[Batch]]:
     )
     pin = accelerator.device.type == "cuda"
     with own_errors(accelerator):
-        loaded = loader(run.parts.samples, positions, workers=run.recipe.data.workers, pin=pin)
+        loaded = loader(run.parts.samples, positions, run.task.collate, workers=run.recipe.data.workers, pin=pin)
         while step := list(islice(loaded, train.accumulation)):
             yield step

@@ -5,19 +5,14 @@ from pathlib import Path
 
 import torch
 
-import ccnet_core as ccnet
 from ccnet_train import checkpoint, kept_weights
 from ccnet_train.durable import sync
 from ccnet_train.errors import TrainError
-from ccnet_train.evaluate import evaluate
-from ccnet_train.evaluation_folder import write_evaluation
 from ccnet_train.launch import share_buffers, sum_over_processes
 from ccnet_train.model_card import card_values
-from ccnet_train.preview import write_preview
 from ccnet_train.run import Run
 from ccnet_train.sharding import local, whole
 from ccnet_train.state import collect, restore
-from ccnet_train.subject import Subject, subject_of
 from ccnet_train.trackers import log_picture
 
 
@@ -70,28 +65,20 @@ def record(run: Run, step: int, section: str, **values: float) -> None:
 def _evaluate(run: Run, step: int, target: Path | None) -> None:
     """Evaluate after `step`; into `target` write last/ and, if it is the best so far, best/. Write preview.png."""
     share_buffers(run.network, run.accelerator)
+    task, val = run.task, run.parts.val
     with run.average.applied() if run.average else nullcontext():
         network = whole(run.network)
-        found = evaluate(network, run.parts.val, run.accelerator, show=run.progress.show)
-        if not found.has_truth:
-            raise TrainError("No pixel of the validation split has a class, so there is nothing to measure.")
-        scores = found.scores
-        metrics = {"miou": scores.miou, "macc": scores.macc, "aacc": scores.aacc}
-        best = run.history.best
+        found = task.evaluate(network, val, run.accelerator, show=run.progress.show)
+        metrics, best = found.metrics, run.history.best
         record(run, step, "val", **metrics)
-        run.progress.say(f"step {step}: mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}")
+        run.progress.say(f"step {step}: {found.line()}")
         if target:
-            network.save_pretrained(target / "last", **card_values(run.recipe, metrics, run.parts.val))
-            write_evaluation(target / "last", _subject(run, network, step), found.pictures)
-            if best is None or scores.miou > best["miou"]:
+            network.save_pretrained(target / "last", **card_values(run.recipe, metrics, val))
+            precision = run.accelerator.mixed_precision
+            task.keep(target / "last", found, network, val, recipe=run.recipe, step=step, precision=precision)
+            if best is None or metrics[task.score] > best[task.score]:
                 kept_weights.copy(target / "last", target / "best")
-            preview = write_preview(run.folder.preview, network, run.parts.val)
-            log_picture(run.accelerator, "val/preview", preview, step)
-
-
-def _subject(run: Run, network: ccnet.CCNet, step: int) -> Subject:
-    precision = run.accelerator.mixed_precision
-    return subject_of(run.recipe, network, run.parts.val, weights=f"step {step}", split="val", precision=precision)
+            log_picture(run.accelerator, "val/preview", task.preview(run.folder.preview, network, val), step)
 
 
 def _refuse_spoiled(run: Run, step: int) -> None:

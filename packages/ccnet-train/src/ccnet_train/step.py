@@ -26,10 +26,12 @@ MANY = 16
 class Outcome:
     """What came of a step: the loss of all its pictures, the norm of the gradient where it is clipped.
 
-    `taken` is False for a step that was left out. `signal` is what the processes agreed to stop for after it.
+    `parts` are those of the loss, where they have names. `taken` is False for a step that was left out. `signal` is
+    what the processes agreed to stop for after it.
     """
 
     loss: float
+    parts: dict[str, float]
     gradient_norm: float | None
     taken: bool
     signal: Signals | None
@@ -45,7 +47,9 @@ def take_step(run: Run, iteration: int, batches: Sequence[Batch], request: StopR
     set_learning_rate(run.optimiser, lr_at(run.recipe, iteration))
     put_back = _remembered_buffers(run)
     losses, told = _backward(run, batches, request)
-    loss, *counts = told()
+    values, known = told(), len(losses[0])
+    parts, counts = values[:known], values[known:]
+    loss = sum(parts)
     norm = _clip(run) if math.isfinite(loss) else None
     taken = math.isfinite(loss) and _usable(run, norm)
     if taken:
@@ -57,7 +61,8 @@ def take_step(run: Run, iteration: int, batches: Sequence[Batch], request: StopR
     run.optimiser.zero_grad()
     if taken and run.average:
         run.average.update()
-    return Outcome(loss=loss, gradient_norm=norm, taken=taken, signal=chosen(counts or request.counts))
+    named = dict(zip(run.objective.parts, parts, strict=False))
+    return Outcome(loss=loss, parts=named, gradient_norm=norm, taken=taken, signal=chosen(counts or request.counts))
 
 
 def lr_at(recipe: Recipe, iteration: int) -> float:
@@ -70,37 +75,30 @@ def lr_at(recipe: Recipe, iteration: int) -> float:
 def _backward(
     run: Run, batches: Sequence[Batch], request: StopRequest
 ) -> tuple[list[Tensor], Callable[[], list[float]]]:
-    """Compute the gradient; return the parts of the loss here, and what gives its sum and the signals of all."""
+    """Compute the gradient; return the losses (P,) here, and what gives their sums and then the signals of all."""
     accelerator, processes = run.accelerator, run.accelerator.num_processes
-    pictures = [_to_device(run, batch) for batch in batches]
-    divisors = torch.stack([run.objective.divisors(labels) for _, labels in pictures]).sum(0)
+    channels_last = run.recipe.train.channels_last
+    pictures = [run.task.to_device(batch, accelerator.device, channels_last=channels_last) for batch in batches]
+    divisors = torch.stack([run.objective.divisors(truth) for _, truth in pictures]).sum(0)
     if processes > 1:
         divisors = accelerator.reduce(divisors, reduction="sum")
     losses: list[Tensor] = []
     told: Callable[[], list[float]] = list
-    for number, (images, labels) in enumerate(pictures, 1):
+    share = 1 / (processes * len(batches))
+    for number, (images, truth) in enumerate(pictures, 1):
         last = number == len(pictures)
         # The micro-batches before the last keep their gradients to themselves.
         with nullcontext() if last else accelerator.no_sync(run.model):
-            loss = run.objective(run.network, run.forward(images), labels, divisors, 1 / (processes * len(batches)))
-            losses.append(loss.detach())
+            parts = run.objective.losses(run.network, run.forward, images, truth, divisors, share)
+            losses.append(parts.detach())
             if last:
-                told = _tell(run, torch.stack(losses).sum(), request)
-            accelerator.backward(loss * processes)  # DistributedDataParallel divides by it
+                told = _tell(run, torch.stack(losses).sum(0), request)
+            accelerator.backward(parts.sum() * processes)  # DistributedDataParallel divides by it
     return losses, told
 
 
-def _to_device(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
-    # Of a clip's five axes there is no such form; the network makes pictures of its frames.
-    channels_last = run.recipe.train.channels_last and batch.images.ndim == 4
-    form = torch.channels_last if channels_last else torch.preserve_format
-    images = batch.images.to(run.accelerator.device, non_blocking=True, memory_format=form)
-    return images, batch.labels.to(run.accelerator.device, non_blocking=True).long()
-
-
-def _tell(run: Run, loss: Tensor, request: StopRequest) -> Callable[[], list[float]]:
-    """Add up the loss and the signals of all processes: agreeing to stop costs no message of its own."""
-    values = loss[None]
+def _tell(run: Run, values: Tensor, request: StopRequest) -> Callable[[], list[float]]:
+    """Add up the losses and the signals of all processes: agreeing to stop costs no message of its own."""
     if run.accelerator.num_processes > 1:
         values = torch.cat([values, torch.tensor(request.counts, dtype=values.dtype, device=values.device)])
     return agree(values, run.accelerator)
@@ -134,7 +132,7 @@ def _fault(loss: float, norm: float | None) -> str:
 
 def _samples(run: Run, batches: Sequence[Batch], losses: list[Tensor]) -> list[str]:
     """Return the samples of all micro-batches that met it, in all processes; all where only the sum is not finite."""
-    met = [batch for batch, loss in zip(batches, losses, strict=True) if not math.isfinite(float(loss))]
+    met = [batch for batch, loss in zip(batches, losses, strict=True) if not bool(loss.isfinite().all())]
     names, everything = ([name for batch in part for name in batch.ids] for part in (met, batches))
     return gather_texts(names, run.accelerator) or gather_texts(everything, run.accelerator)
 

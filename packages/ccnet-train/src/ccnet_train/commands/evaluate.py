@@ -31,9 +31,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate and print the table of scores."""
-    from ccnet_train.bootstrap import intervals
     from ccnet_train.evaluate_weights import evaluate_weights
-    from ccnet_train.score_table import table
 
     recipe = load_recipe(options.recipe, options.overrides)
     out = options.out or _beside(options.weights, recipe, options.split, tta=options.tta)
@@ -49,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     )
     if is_main_process():
         if found.has_truth:
-            print(table(found.scores, found.classes, intervals(found.counts).miou))
+            print(found.table())
         elif options.report:
             print("No pixel of the split has a class, so there are no scores and no report.")
         print(f"\n{len(found.pictures)} pictures: {out}")
