@@ -22,6 +22,7 @@ EVERY = (
 )
 HARD = "loss.ohem={threshold: 0.35, min_kept: 300"
 CONSISTENT = ("loss.category_consistent={weight: 0.5, channels: 4}", "loss.per_picture=true")
+EDGES = ("model.name=ccnet_small_ce2p", "loss.edge_weight=0.8", "loss.auxiliary_weight=1")
 ACCUMULATED = "train.accumulation={accumulation}"
 VARIANTS = {
     "counted": (),
@@ -32,6 +33,8 @@ VARIANTS = {
     "hard by the authors": (f"{HARD}, rule: authors}}", "loss.per_picture=true"),
     "consistent": CONSISTENT,
     "consistent, accumulated": (*CONSISTENT, ACCUMULATED),
+    "edges": EDGES,
+    "edges, accumulated": (*EDGES, ACCUMULATED),
 }
 
 

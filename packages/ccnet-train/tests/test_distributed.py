@@ -42,6 +42,7 @@ def test_steps_and_evaluations_do_not_depend_on_the_number_of_processes(observe)
         assert all(gradient.any() for gradient in expected["gradients"][-1].values()), name
     compare_steps(alone["counted, accumulated"], alone["counted"])
     compare_steps(alone["consistent, accumulated"], alone["consistent"])
+    compare_steps(alone["edges, accumulated"], alone["edges"])
     for processes in (2, 3):
         ranks = observe(processes)
         for name, expected in alone.items():

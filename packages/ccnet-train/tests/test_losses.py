@@ -76,6 +76,7 @@ COUNTED = {
     "counted": LossSection(),
     "all": LossSection(average="all", auxiliary_weight=0.7),
     "weights": LossSection(class_weights=(0.25, 1.0, 2.0)),
+    "edges": LossSection(edge_weight=0.8, auxiliary_weight=1.0),
 }
 PER_PICTURE = {
     "mmseg's hard pixels": LossSection(ohem=OhemSection(min_kept=20), per_picture=True, class_weights=(0.25, 1.0, 2.0)),
@@ -102,14 +103,15 @@ class Step:
         drawn[torch.rand(drawn.shape, generator=generator) < torch.linspace(0, 0.9, 6)[:, None, None]] = 255
         drawn[2] = 255
         self.labels = drawn if labels is None else labels
-        self.logits, self.auxiliary_logits, self.features = (
+        self.logits, self.auxiliary_logits, self.features, self.edge_logits = (
             torch.randn(6, channels, 6, 7, generator=generator, dtype=torch.float64).requires_grad_()
-            for channels in (3, 3, 4)
+            for channels in (3, 3, 4, 2)
         )
 
     @property
     def leaves(self):
-        return {"logits": self.logits, "auxiliary_logits": self.auxiliary_logits, "features": self.features}
+        names = ("logits", "auxiliary_logits", "features", "edge_logits")
+        return {name: getattr(self, name) for name in names}
 
     def gradients(self, loss):
         found = torch.autograd.grad(loss, list(self.leaves.values()), allow_unused=True)
@@ -161,6 +163,13 @@ def whole(section, step):
             average=section.average if ohem.rule == "mmseg" else None,
         )
         loss = loss + mean_over_pictures(hard, upsampled(step.logits))
+    if section.edge_weight is not None:
+        edges = ccnet.edge_truth(step.labels)
+        share = edges.double().mean()  # CE2P weighs each kind by the share of the other one
+        weights = torch.stack([share, 1 - share])
+        loss = loss + section.edge_weight * torch.nn.functional.cross_entropy(
+            upsampled(step.edge_logits), edges, weights
+        )
     if section.category_consistent is not None:
         part = section.category_consistent
         margins = {"variance_margin": part.variance_margin, "distance_margin": part.distance_margin}
@@ -203,12 +212,20 @@ def test_a_step_in_one_piece_has_the_bits_of_the_plain_loss():
     assert torch.equal(found, plain[0] + 0.4 * plain[1])
 
 
-@pytest.mark.parametrize("name", [*COUNTED, *PER_PICTURE])
+@pytest.mark.parametrize("name", [*(COUNTED.keys() - {"edges"}), *PER_PICTURE])
 def test_a_step_without_a_counted_pixel_has_no_loss_and_no_gradient(name):
     step = Step(torch.full((6, 19, 23), 255))
     loss = shared((COUNTED | PER_PICTURE)[name], step, (3, 3))
     assert loss == 0
     assert all(gradient is None or not gradient.any() for gradient in step.gradients(loss).values())
+
+
+def test_edges_weigh_half_of_their_loss_and_other_pixels_the_other_half():
+    step = Step(torch.full((6, 19, 23), 255))
+    loss = shared(COUNTED["edges"], step, (3, 3))
+    upsampled = torch.nn.functional.interpolate(step.edge_logits, (19, 23), mode="bilinear")
+    expected = 0.8 * -upsampled.log_softmax(1)[:, 0].mean() / 2  # no edge anywhere
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
 
 
 def test_a_network_without_an_auxiliary_head_has_the_main_loss_alone():
@@ -225,6 +242,9 @@ def test_divisors_are_sums_in_float64():
     divisors = objective(LossSection()).divisors(labels)
     assert divisors.tolist() == [int((labels != 255).sum())]
     assert divisors.dtype == torch.float64
+    edges = int(ccnet.edge_truth(labels).sum())
+    divisors = objective(LossSection(edge_weight=1)).divisors(labels)
+    assert divisors.tolist() == [int((labels != 255).sum()), labels.numel() - edges, edges]
 
 
 def test_the_objective_of_a_dataset_has_its_classes_and_weights():

@@ -45,6 +45,32 @@ def test_the_network_has_the_datasets_classes_and_colours(squares, dataset):
     assert (config.classes, config.palette) == (dataset.classes, dataset.palette)
 
 
+def test_the_network_swaps_what_a_mirror_image_of_the_dataset_swaps(squares, dataset):
+    assert build_network(squares(), dataset).config.flip_pairs == ()
+    dataset.flip_pairs = ((1, 2),)
+    assert build_network(squares(), dataset).config.flip_pairs == ((1, 2),)
+
+
+PARSING = "model.name=ccnet_small_ce2p"
+
+
+def test_edges_are_predicted_where_their_loss_is(squares, dataset):
+    network = build_network(squares(PARSING, "loss.edge_weight=1"), dataset)
+    assert network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).edge_logits.shape == (1, 2, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["loss.edge_weight=1"], r"edge_weight=1.*ccnet_tiny predicts no edges\. Leave it out"),
+        ([PARSING], r"ccnet_small_ce2p predicts edges, which would not be trained\. Set loss.edge_weight=1\.0"),
+    ],
+)
+def test_edges_and_their_loss_go_together(squares, dataset, overrides, message):
+    with pytest.raises(TrainError, match=message):
+        build_network(squares(*overrides), dataset)
+
+
 def test_new_weights_are_drawn_from_the_seed_alone(squares, dataset):
     first = build_network(squares(), dataset)
     torch.manual_seed(99)

@@ -67,6 +67,13 @@ def test_a_value_above_19_is_refused(make_lip, save):
         load("lip", split="train", root=root)[0]
 
 
+def test_a_picture_and_its_parts_of_different_size_are_named(make_lip, save):
+    root = make_lip(["a"])
+    save("train_segmentations/a.png", np.zeros((4, 5), np.uint8))
+    with pytest.raises(DataError, match=r"train_images/a\.jpg and .*train_segmentations/a\.png: .*4.*5"):
+        load("lip", split="train", root=root)[0]
+
+
 def test_grey_pictures_become_rgb(make_lip, save):
     root = make_lip(["a"])
     save("train_images/a.jpg", np.full((5, 4), 80, np.uint8))

@@ -18,11 +18,12 @@ class Objective(nn.Module):
     """What a step minimises, as the sum over its micro-batches, in all processes.
 
     The main head's cross-entropy, or with `loss.ohem` that of its hard pixels, plus `loss.auxiliary_weight` times the
-    auxiliary head's cross-entropy, plus the category consistent loss. Cross-entropy is divided by what the whole step
-    counts, so that sharing does not change it. OHEM and the category consistent loss look at all pixels of a batch at
-    once: they are computed for each micro-batch, or with `loss.per_picture` for each picture, and averaged with the
-    number of pictures as weight. Only the latter does not depend on the sharing; a picture without a counted pixel adds
-    0 there, and OHEM's `min_kept` is per picture by both rules.
+    auxiliary head's cross-entropy, or that of a first prediction, plus `loss.edge_weight` times that of the edges, plus
+    the category consistent loss. Cross-entropy is divided by what the whole step counts, so that sharing does not
+    change it. OHEM and the category consistent loss look at all pixels of a batch at once: they are computed for each
+    micro-batch, or with `loss.per_picture` for each picture, and averaged with the number of pictures as weight. Only
+    the latter does not depend on the sharing; a picture without a counted pixel adds 0 there, and OHEM's `min_kept` is
+    per picture by both rules.
     """
 
     parts: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class Objective(nn.Module):
         super().__init__()
         self.section = section
         self.pixels = ccnet.CrossEntropy(ignore_index=ignore_index, class_weights=weights, average=section.average)
+        self.edges = None if section.edge_weight is None else ccnet.EdgeCrossEntropy()
         self.hard_pixels = None if section.ohem is None else _ohem(section, section.ohem, ignore_index, weights)
         self.consistency = None
         if section.category_consistent is not None:
@@ -40,10 +42,13 @@ class Objective(nn.Module):
     def divisors(self, labels: Tensor) -> Tensor:
         """Return what `labels` (B, H, W), of any integer type, add to the divisors of the step: (1,) float64.
 
-        float32 on Apple's GPUs, which have nothing wider.
+        (3,) if there is a loss of edges. float32 on Apple's GPUs, which have nothing wider.
         """
         wide = torch.float32 if labels.device.type == "mps" else torch.float64
-        return self.pixels.divisor(labels).to(wide)[None]
+        pixels = self.pixels.divisor(labels).to(wide)[None]
+        if self.edges is None:
+            return pixels
+        return torch.cat([pixels, self.edges.divisor(self._edges(labels)).to(wide)])
 
     def losses(
         self,
@@ -75,11 +80,17 @@ class Objective(nn.Module):
         if output.auxiliary_logits is not None:
             auxiliary = network.resize_logits(output.auxiliary_logits, size)
             loss = loss + self.section.auxiliary_weight * self.pixels(auxiliary, labels, divisors[0])
+        if self.edges is not None and self.section.edge_weight is not None:
+            edges = network.resize_logits(cast(Tensor, output.edge_logits), size)
+            loss = loss + self.section.edge_weight * self.edges(edges, self._edges(labels), divisors[1:])
         if self.consistency is not None and self.section.category_consistent is not None:
             features = cast(Tensor, output.consistency_features)
             weight = share * self.section.category_consistent.weight
             loss = loss + weight * self._averaged(self.consistency, features, labels)
         return loss
+
+    def _edges(self, labels: Tensor) -> Tensor:
+        return ccnet.edge_truth(labels, self.pixels.ignore_index)
 
     def _averaged(self, loss: nn.Module, values: Tensor, labels: Tensor) -> Tensor:
         """Return `loss` of the micro-batch, or the mean of that of its pictures."""

@@ -21,8 +21,9 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     """Return the recipe's network for the classes of `dataset`, its new weights drawn from the recipe's seed.
 
     It has features for the category consistent loss when, and only when, the recipe has that loss: without it their
-    convolution would get no gradient. Its inference plan is that of the recipe's section `evaluate`. Raises TrainError
-    for weights that cannot be loaded, for a wrong `model.freeze` and for a plan that cannot be carried out.
+    convolution would get no gradient. Its inference plan is that of the recipe's section `evaluate`, its `flip_pairs`
+    are those of the dataset. Raises TrainError for weights that cannot be loaded, for a wrong `model.freeze`, for a
+    plan that cannot be carried out, and for a loss of edges without edges or the reverse.
     """
     seed_torch(Purpose.WEIGHTS, recipe.seed)
     consistent = recipe.loss.category_consistent
@@ -30,7 +31,9 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     frames = network.config.head.frames if recipe.model.frames is None else recipe.model.frames
     channels = None if consistent is None else consistent.channels
     network = _with_head(network, replace(network.config.head, frames=frames, consistency_channels=channels))
+    network.config = replace(network.config, flip_pairs=dataset.flip_pairs)
     plan_by(recipe.evaluate, network)
+    _require_edges(recipe, network.config)
     for module in _frozen(network, recipe.model.freeze):
         module.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -82,6 +85,21 @@ def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
         )
     except CCNetError as error:
         raise TrainError(f"model: {error}") from error
+
+
+def _require_edges(recipe: Recipe, config: ccnet.CCNetConfig) -> None:
+    """Refuse a loss of edges for a network that has none, and edges that no loss trains."""
+    weight = recipe.loss.edge_weight
+    if weight is not None and config.parsing is None:
+        raise TrainError(
+            f"loss.edge_weight={weight}: the network {config.name} predicts no edges. Leave it out, or take a network "
+            "for parsing, such as ccnet_small_ce2p."
+        )
+    if weight is None and config.parsing is not None:
+        raise TrainError(
+            f"loss.edge_weight: the network {config.name} predicts edges, which would not be trained. "
+            "Set loss.edge_weight=1.0 and loss.auxiliary_weight=1.0, as CE2P does."
+        )
 
 
 def _with_head(network: ccnet.CCNet, head: HeadConfig) -> ccnet.CCNet:

@@ -133,6 +133,9 @@ class CategoryConsistentSection:
 class LossSection:
     """Cross-entropy of the main head plus `auxiliary_weight` times that of the auxiliary head.
 
+    A network for parsing, such as `ccnet_small_ce2p`, has a first prediction in place of the auxiliary head, and needs
+    `edge_weight` for its edges; see :class:`ccnet_core.EdgeCrossEntropy`. For other networks that is None.
+
     `average` "counted" divides by the pixels with a class, "all" by every pixel, as mmsegmentation does. `per_picture`
     computes OHEM and the category consistent loss for each picture, so that they do not depend on how the pictures of a
     step are shared.
@@ -140,6 +143,7 @@ class LossSection:
 
     class_weights: tuple[float, ...] | Literal["inverse_sqrt_frequency"] | None = None
     auxiliary_weight: float = 0.4
+    edge_weight: float | None = None
     average: Literal["counted", "all"] = "counted"
     ohem: OhemSection | None = None
     category_consistent: CategoryConsistentSection | None = None

@@ -23,6 +23,7 @@ _SMALLEST = {
     "schedule.min_lr": 0,
     "schedule.warmup_iterations": 0,
     "loss.auxiliary_weight": 0,
+    "loss.edge_weight": 0,
     "loss.ohem.min_kept": 0,
     "loss.category_consistent.weight": 0,
     "loss.category_consistent.channels": 1,
