@@ -81,7 +81,7 @@ def paired(*pairs):
         (lambda: HeadConfig(frames=0), "frames must be whole numbers from 1 to 256, got 0"),
         (lambda: HeadConfig(kernel_size=2), "kernel_size must be odd"),
         (lambda: ccnet.InferencePlan(mode="slide"), "needs crop"),
-        (lambda: ccnet.InferencePlan(mode="tile"), "'whole' or 'slide', got 'tile'"),
+        (lambda: ccnet.InferencePlan(mode="tile"), "mode must be 'whole', 'slide' or 'fit', got 'tile'"),
         (lambda: ccnet.InferencePlan(mode="slide", crop=(4, 4), stride=(5, 4)), "stride"),
         (lambda: ccnet.InferencePlan(scales=(0.0,)), "scales must be numbers above 0"),
         (lambda: ccnet.InferencePlan(scales=(float("nan"),)), "scales must be numbers above 0"),

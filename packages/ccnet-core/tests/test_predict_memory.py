@@ -83,6 +83,12 @@ def test_sliding_windows_need_their_labels_and_100_mb_however_large_the_picture_
     assert memory_of(f"ccnet.predict(model, picture, {WINDOWS})", *size) < 8192 * 8192 + 100 * MB < full(*size) / 6
 
 
+@pytest.mark.parametrize("size", [(20, 8192, 8192), (150, 2, 2)])
+def test_a_fit_needs_its_labels_and_100_mb_however_large_the_picture_is(size):
+    needed = memory_of("ccnet.predict(model, picture, mode='fit', crop=(1024, 1024))", *size)
+    assert needed < size[1] * size[2] + 100 * MB
+
+
 def test_a_small_picture_fitted_to_a_large_base_scale_is_as_cheap():
     size = (150, 50, 100)
     plan = "ccnet.InferencePlan(base_scale=(2048, 1024), resize='plan')"

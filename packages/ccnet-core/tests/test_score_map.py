@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccnet_core.score_map import Logits, Mirrored, Resized, Sliding, window_offsets
+from ccnet_core.score_map import Fitted, Logits, Mirrored, Resized, Sliding, window_offsets
 
 SIZE = st.tuples(st.integers(1, 40), st.integers(1, 40))
 quickly = settings(deadline=None, max_examples=60)
@@ -48,6 +48,39 @@ def test_map_of_a_map_is_resized_twice(size, between, target, align_corners, ste
     rows = collect(Resized(Resized(Logits(logits), between, align_corners), target, align_corners), step)
     expected = torchs_own(torchs_own(logits, between, align_corners), target, align_corners)
     torch.testing.assert_close(rows, expected, **ROUNDING)
+
+
+def led_back(scores, size):
+    """Pixel by pixel in float64: where each lies in the crop, and the mean of the four places around it."""
+    (height, width), (rows, columns) = size, scores.shape[2:]
+    factor = (columns - 1) / max(width - 1, (height - 1) * columns / rows, 1)
+    found = np.empty((*scores.shape[:2], *size))
+    for y in range(height):
+        for x in range(width):
+            row = min(max((rows - 1) / 2 + factor * (y - (height - 1) / 2), 0), rows - 1)
+            column = min(max((columns - 1) / 2 + factor * (x - (width - 1) / 2), 0), columns - 1)
+            top, left = min(int(row), rows - 2), min(int(column), columns - 2)
+            down, right = row - top, column - left
+            upper = scores[..., top, left] * (1 - right) + scores[..., top, left + 1] * right
+            lower = scores[..., top + 1, left] * (1 - right) + scores[..., top + 1, left + 1] * right
+            found[..., y, x] = upper * (1 - down) + lower * down
+    return found
+
+
+@quickly
+@given(
+    SIZE | st.sampled_from([(1, 200), (200, 1)]), st.tuples(st.integers(2, 40), st.integers(2, 40)), st.integers(1, 40)
+)
+def test_scores_of_a_crop_are_led_back_to_the_picture(size, crop, step):
+    scores = draw(crop)
+    expected = led_back(scores.double().numpy(), size)
+    np.testing.assert_allclose(collect(Fitted(Logits(scores), size), step), expected, atol=1e-5)
+
+
+def test_a_row_of_a_small_picture_costs_what_is_read_of_a_large_crop():
+    """2 x 2 pixels lie 19 of the 20 pixels of the crop apart."""
+    assert Fitted(Logits(draw((20, 20), batch=1)), (2, 2)).row_bytes == 19 * 20 * 3 * 4
+    assert Fitted(Logits(draw((20, 20), batch=1)), (100, 80)).row_bytes == 80 * 3 * 4
 
 
 def test_rows_of_logits_are_float32_whatever_the_network_computes_in():

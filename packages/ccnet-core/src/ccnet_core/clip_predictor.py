@@ -17,10 +17,10 @@ from ccnet_core.predict import (
     Prediction,
     Segmenter,
     evaluating,
-    fit,
     make_plan,
     picture_size,
     predictions_of,
+    to_size,
     view_size,
 )
 from ccnet_core.predict_many import PicturePrediction
@@ -68,7 +68,7 @@ class ClipPredictor:
         view = resize_bytes(picture, view_size(size, self.plan.scales[0], self.plan))
         with evaluating(self.model):
             logits = self._logits(view)
-            scored = fit(self.model, fit(self.model, Logits(logits), picture_size(view)), size)
+            scored = to_size(self.model, to_size(self.model, Logits(logits), picture_size(view)), size)
             return predictions_of([scored], scores=scores)[0]
 
     def cut(self) -> None:

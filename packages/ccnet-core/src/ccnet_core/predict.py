@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from ccnet_core.checks import require
 from ccnet_core.clips import recent, to_frames
-from ccnet_core.config import InferencePlan
+from ccnet_core.config import InferencePlan, Mode
 from ccnet_core.errors import ConfigError
 from ccnet_core.model import CCNet
 from ccnet_core.preprocess import Picture
-from ccnet_core.resize import resize_bytes, strips
-from ccnet_core.score_map import Logits, Mirrored, Resized, ScoreMap, Sliding
+from ccnet_core.resize import fit_bytes, resize_bytes, strips
+from ccnet_core.score_map import Fitted, Logits, Mirrored, Resized, ScoreMap, Sliding
 
 if TYPE_CHECKING:
     from ccnet_core.optimized import OptimizedCCNet
@@ -43,7 +43,7 @@ class PlanOptions(TypedDict, total=False):
     """How to predict, as the keywords of :func:`ccnet_core.predict` say it."""
 
     plan: InferencePlan | None
-    mode: Literal["whole", "slide"] | None
+    mode: Mode | None
     crop: tuple[int, int] | None
     stride: tuple[int, int] | None
     scales: tuple[float, ...]
@@ -56,7 +56,7 @@ def predict(
     image: Picture,
     *,
     plan: InferencePlan | None = None,
-    mode: Literal["whole", "slide"] | None = None,
+    mode: Mode | None = None,
     crop: tuple[int, int] | None = None,
     stride: tuple[int, int] | None = None,
     scales: tuple[float, ...] = (1.0,),
@@ -78,7 +78,8 @@ def predict(
     keeps the scores, K x H x W x 4 bytes; without it nothing of that size exists. Besides the picture, the labels and
     what the network needs for one view or window, pixels included, predict then holds the network's own logits and less
     than 100 MB. At stride 8 the logits of one view are 1/64 of that size and those of six scales with mirror images
-    0.27 of it; in mode "slide" only those of the windows that a strip of a few rows meets are held.
+    0.27 of it; in mode "slide" only those of the windows that a strip of a few rows meets are held; in mode "fit" that
+    size is the crop's.
 
     The model's mode, dtype and device are left as they were. Raises PictureError for a picture that cannot be read,
     ConfigError for options that cannot be carried out, and AttentionError if the attention backend that was asked for
@@ -92,7 +93,7 @@ def make_plan(
     model: Segmenter,
     *,
     plan: InferencePlan | None = None,
-    mode: Literal["whole", "slide"] | None = None,
+    mode: Mode | None = None,
     crop: tuple[int, int] | None = None,
     stride: tuple[int, int] | None = None,
     scales: tuple[float, ...] = (1.0,),
@@ -145,7 +146,7 @@ def _views(model: Segmenter, pictures: Tensor, plan: InferencePlan) -> list[Scor
     mirrors = (False, True) if plan.flip else (False,)
     sizes = [view_size(size, scale, plan) for scale in plan.scales]
     views = (_view(model, pictures, view, mirrored, plan) for view in sizes for mirrored in mirrors)
-    return [fit(model, view, size) for view in views]
+    return [Fitted(view, size) if plan.mode == "fit" else to_size(model, view, size) for view in views]
 
 
 def picture_size(pictures: Tensor) -> tuple[int, int]:
@@ -156,9 +157,13 @@ def picture_size(pictures: Tensor) -> tuple[int, int]:
 def view_size(size: tuple[int, int], scale: float, plan: InferencePlan) -> tuple[int, int]:
     """Return the (height, width) of a view of a picture of `size`.
 
-    A box, the base scale if the plan says so, else the picture, is multiplied by `scale` and rounded; then the picture
-    is fitted into it, its ratio kept (mmcv, `Resize` with `keep_ratio`).
+    In mode "fit" it is the crop times `scale`, rounded, but two pixels at least. Otherwise a box, the base scale if the
+    plan says so, else the picture, is multiplied by `scale` and rounded; then the picture is fitted into it, its ratio
+    kept (mmcv, `Resize` with `keep_ratio`).
     """
+    if plan.mode == "fit" and plan.crop is not None:
+        height, width = (max(2, int(edge * scale + 0.5)) for edge in plan.crop)
+        return height, width
     box = plan.base_scale if plan.resize == "plan" and plan.base_scale is not None else size
     fitted = [int(edge * scale + 0.5) for edge in box]
     factor = min(max(fitted) / max(size), min(fitted) / min(size))
@@ -167,15 +172,16 @@ def view_size(size: tuple[int, int], scale: float, plan: InferencePlan) -> tuple
 
 
 def _view(model: Segmenter, pictures: Tensor, size: tuple[int, int], mirrored: bool, plan: InferencePlan) -> ScoreMap:
-    """Return the logits of the pictures resized to `size`, and mirrored there and back if `mirrored`."""
+    """Return the logits of the pictures resized or fitted to `size`, and mirrored there and back if `mirrored`."""
+    resample = fit_bytes if plan.mode == "fit" else resize_bytes
 
     def read(start: int, stop: int) -> Tensor:
-        rows = resize_bytes(pictures.flatten(0, -4), size, start, stop)
+        rows = resample(pictures.flatten(0, -4), size, start, stop)
         return rows.flip(3) if mirrored else rows
 
     def segment(view: Tensor) -> ScoreMap:
         images = torch.unflatten(view, 0, pictures.shape[:-3])
-        return fit(model, Logits(model(images, auxiliary=False).logits), picture_size(view))
+        return to_size(model, Logits(model(images, auxiliary=False).logits), picture_size(view))
 
     view: ScoreMap
     if plan.mode == "slide" and plan.crop is not None and plan.stride is not None:
@@ -186,7 +192,7 @@ def _view(model: Segmenter, pictures: Tensor, size: tuple[int, int], mirrored: b
     return Mirrored(view, model.config.flip_pairs) if mirrored else view
 
 
-def fit(model: Segmenter, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
+def to_size(model: Segmenter, scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
     """Resize to `size`, with the model's `align_corners`."""
     return scores if scores.shape[1:3] == size else Resized(scores, size, model.config.align_corners)
 

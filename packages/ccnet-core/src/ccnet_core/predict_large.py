@@ -24,7 +24,7 @@ from ccnet_core.label_file import TILE, label_type, label_writer
 from ccnet_core.model import CCNet
 from ccnet_core.picture_preview import Preview
 from ccnet_core.picture_rows import PictureRows, open_rows
-from ccnet_core.predict import evaluating, fit, picture_size, score_strips
+from ccnet_core.predict import evaluating, picture_size, score_strips, to_size
 from ccnet_core.resize import STRIP_BYTES
 from ccnet_core.score_map import Blend, Logits, Mirrored, ScoreMap, Sliding, window_offsets
 
@@ -190,7 +190,7 @@ def _views(
         logits, done = model(window, auxiliary=False).logits, done + 1
         if progress is not None:
             progress(done, total)
-        return fit(model, Logits(logits), picture_size(window))
+        return to_size(model, Logits(logits), picture_size(window))
 
     def slide(mirrored: bool) -> Sliding:
         read = _reader(rows, windows.crop[0], mirrored, model.device)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ccnet_core.fit import Fit
+
 Blend = Literal["mean", "linear"]
 
 
@@ -74,11 +76,9 @@ class Resized:
         before, after = self._before[start:stop], self._after[start:stop]
         first = int(before[0])
         source = self._source.rows(first, int(after[-1]) + 1)
-        upper, lower = (source.index_select(1, (tap - first).to(source.device)) for tap in (before, after))
-        weight = self._weight[start:stop].to(source.device)
-        mixed = torch.lerp(upper, lower, weight[:, None, None]).permute(0, 3, 1, 2)
+        mixed = _mixed(source, 1, before - first, after - first, self._weight[start:stop, None, None])
         size = (stop - start, self.shape[2])
-        wide = F.interpolate(mixed, size=size, mode="bilinear", align_corners=self._align_corners)
+        wide = F.interpolate(mixed.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=self._align_corners)
         return wide.permute(0, 2, 3, 1)
 
 
@@ -92,8 +92,40 @@ def _taps(extent: int, target: int, align_corners: bool) -> tuple[Tensor, Tensor
         centre = target_rows * ((extent - 1) / max(1, target - 1))
     else:
         centre = ((target_rows + 0.5) * (extent / target) - 0.5).clamp(min=0)
+    return _neighbours(centre, extent)
+
+
+def _neighbours(centre: Tensor, extent: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the places before and after each `centre`, from 0 to `extent` - 1, and the weight of the latter."""
     before = centre.long().clamp(max=extent - 1)
-    return before, (before + 1).clamp(max=extent - 1), centre - before
+    return before, (before + 1).clamp(max=extent - 1), (centre - before).float()
+
+
+class Fitted:
+    """What a map of a crop says of the picture of `size` that was fitted into it by :class:`ccnet_core.fit.Fit`."""
+
+    def __init__(self, source: ScoreMap, size: tuple[int, int]) -> None:
+        batch, *crop, classes = source.shape
+        fit = Fit(size, (crop[0], crop[1]))
+        self.shape = (batch, *size, classes)
+        self.row_bytes = max(_row_bytes(self.shape), source.row_bytes * max(1, fit.factor))
+        self._source = source
+        self._rows, self._columns = (_neighbours(fit.in_crop(axis), crop[axis]) for axis in (0, 1))
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """See :class:`ScoreMap`."""
+        before, after, weight = (tap[start:stop] for tap in self._rows)
+        first = int(before[0])
+        source = self._source.rows(first, int(after[-1]) + 1)
+        mixed = _mixed(source, 1, before - first, after - first, weight[:, None, None])
+        left, right, weight = self._columns
+        return _mixed(mixed, 2, left, right, weight[:, None])
+
+
+def _mixed(source: Tensor, axis: int, before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of two places along `axis`, of which the latter has the `weight`."""
+    start, end = (source.index_select(axis, place.to(source.device)) for place in (before, after))
+    return torch.lerp(start, end, weight.to(source.device))
 
 
 class Sliding:
