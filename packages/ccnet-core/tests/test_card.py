@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from ccnet_core.card import model_card
+from ccnet_core.config import InferencePlan
 from ccnet_core.zoo import list_models, load_config
 
 TINY = load_config("ccnet_tiny")
@@ -127,6 +128,11 @@ def test_card_says_how_a_picture_is_read_and_cut():
     assert "Prediction slides windows of 769 x 769 pixels at a stride of 513 x 513 (height x width)." in text
     assert "fitted into 2049 x 1025 (long edge x short edge)" in text
     assert "Prediction sees the whole picture at once." in card()
+
+
+def test_card_says_into_what_a_picture_is_fitted():
+    text = card(dataclasses.replace(TINY, inference=InferencePlan(mode="fit", crop=(473, 384))))
+    assert "Prediction fits the whole picture into 473 x 384 pixels (height x width), black around it." in text
 
 
 def test_classes_that_a_mirror_image_exchanges_are_named():

@@ -40,6 +40,7 @@ def test_predict_averages_views_on_request(run, tiny, weights, photo, picture, p
     ("arguments", "options"),
     [
         (["--mode", "slide", "--crop", "16,24", "--stride", "11,16"], WINDOWS),
+        (["--mode", "fit", "--crop", "16,24"], {"mode": "fit", "crop": (16, 24)}),
         (["--mode", "slide", "--crop", "16,24", "--stride", "11,16", "--resize", "plan"], WINDOWS | {"resize": "plan"}),
         (["--resize", "plan", "--tta"], {"resize": "plan", "scales": TTA_SCALES, "flip": True}),
         (["--device", "cpu"], {}),

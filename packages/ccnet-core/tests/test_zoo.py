@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 import ccnet_core as ccnet
-from ccnet_core.config import BackboneConfig, HeadConfig, ParsingConfig, PixelStatistics
+from ccnet_core.config import BackboneConfig, HeadConfig, InferencePlan, ParsingConfig, PixelStatistics
 from ccnet_core.zoo import find_terms, load_config
 
 
@@ -76,6 +76,7 @@ def test_parsing_networks_have_the_backbone_and_the_widths_of_ce2p(depth):
     assert config.head == HeadConfig(negative_slope=0.01)
     assert config.parsing == ParsingConfig(channels=256, detail_channels=48)
     assert config.align_corners
+    assert config.inference == InferencePlan(mode="fit", crop=(473, 473))
 
 
 def test_parsing_networks_have_the_classes_of_lip_in_its_colours():

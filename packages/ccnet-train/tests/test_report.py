@@ -150,6 +150,7 @@ def test_what_was_measured_and_with_which_versions(evaluation, read):
         ({"scales": (0.5, 1.0), "flip": True}, "whole picture; scales 0.5, 1.0; mirror images"),
         ({"base_scale": (2048, 1024), "resize": "plan"}, "whole picture; fitted to 2048 x 1024 first"),
         ({"base_scale": (2048, 1024)}, "whole picture"),
+        ({"mode": "fit", "crop": (473, 384), "flip": True}, "whole picture fitted into 473 x 384; mirror images"),
     ],
 )
 def test_a_plan_in_words(plan, words):

@@ -44,11 +44,19 @@ def test_options_of_the_recipe_count_and_tta_adds_the_published_views(model):
     )
 
 
+def test_a_fit_is_the_models_own_or_the_recipes(model):
+    plan_by(EvaluateSection(every=1, mode="fit", crop=(48, 32)), model)
+    assert model.config.inference == InferencePlan(mode="fit", crop=(48, 32))
+    plan_by(EvaluateSection(every=1, flip=True), model)
+    assert model.config.inference == InferencePlan(mode="fit", crop=(48, 32), flip=True)
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
         (EvaluateSection(every=1, resize="plan"), "evaluate: resize='plan' needs base_scale"),
         (EvaluateSection(every=1, crop=(8, 8)), "evaluate: crop and stride belong to mode='slide'"),
+        (EvaluateSection(every=1, mode="fit"), "evaluate: mode 'fit' needs crop"),
         (EvaluateSection(every=1, scales=(0.0,)), "evaluate: scales must be numbers above 0"),
     ],
 )

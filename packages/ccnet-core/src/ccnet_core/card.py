@@ -115,6 +115,9 @@ def _inference(plan: InferencePlan) -> str:
     if plan.mode == "slide" and plan.crop and plan.stride:
         crop, stride = (f"{height} x {width}" for height, width in (plan.crop, plan.stride))
         text = f"Prediction slides windows of {crop} pixels at a stride of {stride} (height x width)."
+    if plan.mode == "fit" and plan.crop:
+        height, width = plan.crop
+        text = f"Prediction fits the whole picture into {height} x {width} pixels (height x width), black around it."
     if plan.resize == "plan" and plan.base_scale:
         scale = "{} x {}".format(*plan.base_scale)
         text += (

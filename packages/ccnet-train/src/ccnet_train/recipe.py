@@ -12,6 +12,7 @@ import yaml
 
 from ccnet_core import strict
 from ccnet_core.backbone_config import BackboneSource
+from ccnet_core.config import Mode
 from ccnet_core.errors import nearest
 from ccnet_train.built_in import list_recipes as list_recipes
 from ccnet_train.built_in import read_recipe
@@ -160,7 +161,7 @@ class EvaluateSection:
     """
 
     every: int
-    mode: Literal["whole", "slide"] | None = None
+    mode: Mode | None = None
     crop: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
     scales: tuple[float, ...] = (1.0,)

@@ -129,6 +129,9 @@ def plan_text(plan: InferencePlan) -> str:
     if plan.mode == "slide" and plan.crop and plan.stride:
         (height, width), (down, right) = plan.crop, plan.stride
         parts = [f"sliding window {height} x {width}, step {down} x {right}"]
+    if plan.mode == "fit" and plan.crop:
+        height, width = plan.crop
+        parts = [f"whole picture fitted into {height} x {width}"]
     if plan.resize == "plan" and plan.base_scale:
         parts.append(f"fitted to {max(plan.base_scale)} x {min(plan.base_scale)} first")
     if plan.scales != (1.0,):

@@ -4,11 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ccnet_core import files
 from ccnet_core.commands.options import add_model_options, add_speed_options, load_model, optimized, pair
-from ccnet_core.config import TTA_SCALES, CCNetConfig
+from ccnet_core.config import TTA_SCALES, CCNetConfig, Mode
 from ccnet_core.errors import PictureError
 from ccnet_core.outputs import DEFAULT, ENDINGS, VIDEO_ENDINGS, Outputs
 from ccnet_core.picture_files import LIST, Named, find_pictures
@@ -57,8 +57,13 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
 
 def add_plan_options(command: argparse.ArgumentParser) -> None:
     """Add the options of which :func:`plan_options` makes those of :func:`ccnet_core.predict`."""
-    command.add_argument("--mode", choices=("whole", "slide"), help="default: the model's")
-    command.add_argument("--crop", type=pair, metavar="H,W", help="size of the sliding window (default: the model's)")
+    command.add_argument("--mode", choices=get_args(Mode), help="default: the model's")
+    command.add_argument(
+        "--crop",
+        type=pair,
+        metavar="H,W",
+        help="size of the sliding window, or of the crop of mode fit (default: the model's)",
+    )
     command.add_argument("--stride", type=pair, metavar="H,W", help="step of the window (default: the model's)")
     command.add_argument("--resize", choices=("plan",), help="fit the picture to the model's base scale first")
     command.add_argument("--tta", action="store_true", help="average six scales and their mirror images")
