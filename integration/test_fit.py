@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from ccnet_data.warp import WarpAugment, fit_matrix, warp_back
 
 from ccnet_core.fit import Fit
 from ccnet_core.resize import fit_bytes
 from ccnet_core.score_map import Fitted, Logits
+from ccnet_data.warp import WarpAugment, fit_matrix, warp_back
 
 SIZES = [(300, 201), (201, 300), (97, 97), (33, 50), (640, 37), (1, 60), (60, 1)]
 CROPS = [(97, 97), (96, 64), (64, 96)]
@@ -20,7 +20,7 @@ def picture_of(size):
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("size", SIZES)
 def test_a_picture_is_fitted_as_it_is_warped_without_chance(size, crop):
-    """Within 2: the warp cuts bytes off, up to 1 below, and core's fixed point is within 1 of the exact value.
+    """Within 1: the warp cuts the fractions of bytes off, core rounds them.
 
     Only where the neighbours of a pixel lie on both sides of the picture's edge the rules differ: core interpolates
     with black, as CE2P does, where Pillow takes the pixel of the picture or black.
