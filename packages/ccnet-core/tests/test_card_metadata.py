@@ -76,8 +76,10 @@ def test_metrics_must_be_numbers_by_name(metrics):
 
 
 def test_percentages_are_refused_where_shares_are_meant():
-    with pytest.raises(ccnet.ConfigError, match=r"miou, macc, aacc go from 0 to 1, got \{'miou': 50\.6\}: divide"):
+    with pytest.raises(ccnet.ConfigError, match=r"metrics go from 0 to 1, got \{'miou': 50\.6\}: divide"):
         written(metrics={"miou": 50.6, "aacc": 0.9})
+    with pytest.raises(ccnet.ConfigError, match=r"got \{'mask_ap': 36\.1\}"):
+        written(metrics={"mask_ap": 36.1})
     written(metrics={"miou": 1.0, "seconds": 50.6})
 
 

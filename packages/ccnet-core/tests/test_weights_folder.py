@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import ccnet_core as ccnet
 from ccnet_core import shards, weights_folder
+from ccnet_core.errors import OtherKindError
 from ccnet_core.zoo import load_config
 
 
@@ -49,7 +50,7 @@ def test_model_comes_back_the_same(tiny, folder, picture):
 def test_every_kind_of_configuration_survives_without_the_figures_of_published_weights(name, tmp_path):
     config = load_config(name)
     weights_folder.save_folder(tmp_path / "w", config, {"x": torch.zeros(1)}, card="")
-    assert weights_folder.read_config(tmp_path / "w") == dataclasses.replace(config, published=None)
+    assert weights_folder.read_config(tmp_path / "w", type(config)) == dataclasses.replace(config, published=None)
 
 
 def test_folder_has_five_files_and_a_processor_that_does_nothing_twice(folder):
@@ -147,6 +148,17 @@ def test_flipped_bit_inside_a_tensor_is_noticed_only_where_it_makes_an_infinite_
     flip(path, path.stat().st_size - 1, 6)  # the exponent of 1.0, one of whose bits is 0
     with pytest.raises(ccnet.WeightsError, match=f"with NaN or infinite numbers: {changed[0]}"):
         ccnet.CCNet.from_pretrained(folder)
+
+
+def test_a_folder_of_another_kind_says_what_it_is_and_how_to_use_it(folder):
+    change_config(folder, model_type="ccnet-instances")
+    with pytest.raises(OtherKindError) as raised:
+        ccnet.CCNet.from_pretrained(folder)
+    assert raised.value.model_type == "ccnet-instances"
+    assert str(raised.value) == (
+        f"{folder}: holds a Mask R-CNN, which finds objects. Use it with `ccnet predict`, or load it with "
+        "ccnet_train.detection.MaskRCNN.from_pretrained."
+    )
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])

@@ -5,7 +5,7 @@ import pytest
 from ccnet_core import ConfigError
 from ccnet_core.config import BackboneConfig, default_palette
 from ccnet_train.detection import DetectorConfig, list_detectors
-from ccnet_train.detection.config import load_config
+from ccnet_train.detection.config import load_config, object_palette
 
 SMALL = BackboneConfig(block="basic", depths=(1, 1, 2), strides=(1, 2, 2), dilations=(1, 1, 1), width=8)
 
@@ -37,7 +37,7 @@ def test_the_defaults_are_the_papers_two_steps_before_the_last_block_of_layer3()
 def test_other_classes_come_with_other_colours():
     found = config().with_classes(["ant", "bee", "cow"])
     assert found.classes == ("ant", "bee", "cow")
-    assert found.palette == default_palette(3)
+    assert found.palette == object_palette(3) == default_palette(4)[1:]
     assert config().with_classes() == config()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ccnet_core import zoo
 from ccnet_core.card_metadata import dataset_title, metadata, metric_title
-from ccnet_core.config import CCNetConfig, HeadConfig, InferencePlan
+from ccnet_core.config import CCNetConfig, HeadConfig, InferencePlan, Labelled
 from ccnet_core.text import markdown
 
 ATTENTION_NAMES = {"criss_cross": "criss-cross attention", "non_local": "non-local attention"}
@@ -62,13 +62,13 @@ labels = ccnet.predict(model, "picture.jpg").labels  # (height, width), one clas
 {_inference(config.inference)}{_mirror(config)}
 
 ## Metrics
-{_metrics(metrics, datasets)}
+{metrics_section(metrics, datasets)}
 
 ## Training data and its terms
-{_terms(datasets)}
+{terms_section(datasets)}
 
 ## Licence of the weights
-{f"`{license}`" if license else "Not stated. Before you publish this folder, add `license:` to the lines at the top."}
+{licence_section(license)}
 
 ## Limits
 Every pixel gets one of these {config.num_classes} classes, also where it shows none of them. The metrics hold for
@@ -81,7 +81,7 @@ Criss-cross attention is from [CCNet]({PAPER}):
 ```
 
 ## Classes
-{_classes(config)}
+{classes_section(config)}
 """
 
 
@@ -134,7 +134,8 @@ def _mirror(config: CCNetConfig) -> str:
     return f" In a mirror image, which `flip=True` averages in, these classes change places: {pairs}."
 
 
-def _metrics(metrics: Mapping[str, float], datasets: Sequence[str]) -> str:
+def metrics_section(metrics: Mapping[str, float], datasets: Sequence[str]) -> str:
+    """Return the measured values as a table, or a sentence that says there is none."""
     if not metrics:
         return "No metric was recorded."
     measured = f"Measured on {markdown(dataset_title(datasets[0]))}, from 0 to 1." if datasets else "From 0 to 1."
@@ -142,10 +143,20 @@ def _metrics(metrics: Mapping[str, float], datasets: Sequence[str]) -> str:
     return "\n".join([measured, "", "| metric | value |", "|---|---|", *rows])
 
 
-def _terms(datasets: Sequence[str]) -> str:
+def terms_section(datasets: Sequence[str]) -> str:
+    """Return a line for each dataset, with its terms as far as they are known."""
     if not datasets:
         return "Not recorded. Weights carry the terms of their data: state them here before you publish this folder."
     return "\n".join(f"- {_terms_of(name)}" for name in datasets)
+
+
+def licence_section(license: str | None) -> str:
+    """Return the licence of the weights, or that it is not stated."""
+    return (
+        f"`{license}`"
+        if license
+        else "Not stated. Before you publish this folder, add `license:` to the lines at the top."
+    )
 
 
 def _terms_of(dataset: str) -> str:
@@ -156,7 +167,8 @@ def _terms_of(dataset: str) -> str:
     return f"{title}. {known.terms}" + (f" ([source]({known.source}))" if known.source else "")
 
 
-def _classes(config: CCNetConfig) -> str:
+def classes_section(config: Labelled) -> str:
+    """Return a table of the classes and their colours."""
     rows = [
         f"| {index} | {markdown(name)} | `#{red:02x}{green:02x}{blue:02x}` |"
         for index, (name, (red, green, blue)) in enumerate(zip(config.classes, config.palette, strict=True))

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from ccnet_core import strict
 from ccnet_core.backbone_config import BackboneConfig as BackboneConfig
@@ -238,6 +238,9 @@ class CCNetConfig:
     a picture is cut and scaled; `flip_pairs` which classes, such as left and right arm, change places in a mirror
     image. `published` is what was published of it. Raises ConfigError for values that do not fit together.
     """
+
+    model_type: ClassVar[str] = "ccnet"
+    architecture: ClassVar[str] = "CCNet"
 
     name: str
     classes: tuple[str, ...]

@@ -24,6 +24,14 @@ class WeightsError(CCNetError):
     """A weights folder or file is missing, damaged or of another network."""
 
 
+class OtherKindError(WeightsError):
+    """A weights folder holds a network of another kind, `model_type`, than the one asked for."""
+
+    def __init__(self, message: str, model_type: str) -> None:
+        super().__init__(message)
+        self.model_type = model_type
+
+
 class PictureError(CCNetError):
     """A picture cannot be read or has the wrong shape or type."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccnet_core import weights_folder, zoo
+from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import CCNetError, WeightsError, nearest
 from ccnet_core.hub_errors import explain
 
@@ -146,7 +147,7 @@ def _require_configuration(repository: str, folder: Path, require: Require) -> N
 
 
 def _require_weights(_: str, folder: Path) -> None:
-    weights_folder.read_config(folder)
+    weights_folder.read_config(folder, CCNetConfig)
 
 
 def _remove_damaged(files: Iterable[Path]) -> list[str]:

@@ -65,7 +65,7 @@ class Pretrained(nn.Module):
         place, dtype = find_device(str(device)), torch.get_default_dtype() if dtype is None else dtype
         tensors.require_floating(dtype)
         folder = cls.find_folder(source, revision, token, cache_dir, local_files_only)
-        with weights_folder.open_folder(folder) as stored:
+        with weights_folder.open_folder(folder, CCNetConfig) as stored:
             config = stored.config.with_classes(num_classes, classes, palette)
             fresh = config.classes != stored.config.classes
             model = cls.load(config, stored, fresh_classifiers=fresh, dtype=dtype, device=place)
@@ -80,7 +80,7 @@ class Pretrained(nn.Module):
     def load(
         cls,
         config: CCNetConfig,
-        stored: weights_folder.OpenFolder,
+        stored: weights_folder.OpenFolder[CCNetConfig],
         *,
         fresh_classifiers: bool,
         dtype: torch.dtype,

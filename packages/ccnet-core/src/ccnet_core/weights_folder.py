@@ -6,15 +6,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from safetensors import SafetensorError
 from torch import Tensor
 
 from ccnet_core import files, shards, strict
 from ccnet_core.checks import is_whole, require
-from ccnet_core.config import CCNetConfig
-from ccnet_core.errors import WeightsError
+from ccnet_core.config import CCNetConfig, Labelled
+from ccnet_core.errors import OtherKindError, WeightsError
 from ccnet_core.shards import INDEX_FILE, WEIGHTS_FILE
 from ccnet_core.tensors import StoredTensor
 
@@ -38,12 +38,34 @@ ATTEMPTS = 50
 """At reading a folder that other processes replace, each of about a millisecond."""
 
 NOT_CONFIGURATION = ("model_type", "architectures", "format_version", "id2label", "label2id")
-"""The keys of config.json that are not fields of CCNetConfig."""
+"""The keys of config.json that are not fields of the configuration."""
+
+KINDS = {
+    "ccnet": "a network for semantic segmentation. Load it with ccnet_core.CCNet.from_pretrained",
+    "ccnet-instances": "a Mask R-CNN, which finds objects. Use it with `ccnet predict`, or load it with "
+    "ccnet_train.detection.MaskRCNN.from_pretrained",
+}
+"""What a folder of each `model_type` holds, for who asked for another one."""
+
+
+class FolderConfig(Labelled, Protocol):
+    """The configuration of a network that weights folders are made of; `model_type` names its kind."""
+
+    model_type: ClassVar[str]
+    architecture: ClassVar[str]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain data."""
+        ...
+
+
+C = TypeVar("C", bound=FolderConfig)
+C_co = TypeVar("C_co", bound=FolderConfig, covariant=True)
 
 
 def save_folder(
     folder: str | Path,
-    config: CCNetConfig,
+    config: FolderConfig,
     state: Mapping[str, Tensor],
     *,
     card: str,
@@ -62,7 +84,8 @@ def save_folder(
         with files.replace_folder(folder) as target:
             _refuse_foreign_files(Path(folder))
             (target / CONFIG_FILE).write_text(json.dumps(config_json(config), indent=2) + "\n")
-            (target / PREPROCESSOR_FILE).write_text(json.dumps(preprocessor_json(config), indent=2) + "\n")
+            if isinstance(config, CCNetConfig):
+                (target / PREPROCESSOR_FILE).write_text(json.dumps(preprocessor_json(config), indent=2) + "\n")
             (target / CARD_FILE).write_text(card, encoding="utf-8")
             if picture is not None:
                 (target / PICTURE_FILE).write_bytes(picture)
@@ -107,28 +130,29 @@ def _refuse_foreign_files(folder: Path) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenFolder:
+class OpenFolder(Generic[C_co]):
     """A weights folder that is open: `tensors` can be read even if another one takes its place.
 
     `weights` is the file that says which tensors there are.
     """
 
-    config: CCNetConfig
+    config: C_co
     tensors: Mapping[str, StoredTensor]
     weights: Path
 
 
 @contextmanager
-def open_folder(folder: Path) -> Iterator[OpenFolder]:
+def open_folder(folder: Path, kind: type[C]) -> Iterator[OpenFolder[C]]:
     """Read the configuration and what the files of tensors hold, all of the same save; no tensor is read.
 
-    While other processes replace the folder it is tried again. Raises WeightsError that names the file.
+    While other processes replace the folder it is tried again. Raises WeightsError that names the file, and
+    OtherKindError if the configuration is of another `kind`.
     """
     for _ in range(ATTEMPTS):
         before = _identity(folder)
         with ExitStack() as opened:
             try:
-                found = _open(folder, opened)
+                found = _open(folder, kind, opened)
             except WeightsError:
                 if _identity(folder) == before:
                     raise
@@ -148,17 +172,17 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _open(folder: Path, opened: ExitStack) -> OpenFolder:
+def _open(folder: Path, kind: type[C], opened: ExitStack) -> OpenFolder[C]:
     try:
-        config = read_config(folder)
+        config = read_config(folder, kind)
         tensors, weights = shards.open_weights(folder, opened)
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be read ({error}). Check its permissions.") from error
     return OpenFolder(config=config, tensors=tensors, weights=weights)
 
 
-def read_config(folder: Path) -> CCNetConfig:
-    """Read config.json of a weights folder. Raises WeightsError that names the file."""
+def read_config(folder: Path, kind: type[C]) -> C:
+    """Read config.json of a weights folder, as the configuration `kind`. Raises as :func:`open_folder` does."""
     path = folder / CONFIG_FILE
     try:
         content = strict.read_json(path, error=WeightsError)
@@ -166,10 +190,13 @@ def read_config(folder: Path) -> CCNetConfig:
         if (folder / "best" / CONFIG_FILE).is_file():
             raise WeightsError(f"{folder}: this is the folder of a run. Give {folder / 'best'}.") from None
         raise WeightsError(f"{path}: missing. A weights folder holds {CONFIG_FILE} and {WEIGHTS_FILE}.") from None
-    if not isinstance(content, dict) or content.get("model_type") != "ccnet":
-        raise WeightsError(f"{path}: not a CCNet configuration (model_type is not 'ccnet').")
+    found = content.get("model_type") if isinstance(content, dict) else None
+    if found != kind.model_type:
+        if isinstance(found, str) and found in KINDS:
+            raise OtherKindError(f"{folder}: holds {KINDS[found]}.", found)
+        raise WeightsError(f"{path}: not a {kind.architecture} configuration (model_type is not {kind.model_type!r}).")
     _require_format(content.get("format_version"), path)
-    return parse_config(content, str(path))
+    return parse_config(content, kind, str(path))
 
 
 def _require_format(version: object, path: Path) -> None:
@@ -182,14 +209,14 @@ def _require_format(version: object, path: Path) -> None:
     raise WeightsError(f"{path}: written in format {version}, this ccnet-core reads {FORMAT_VERSION}. {remedy}")
 
 
-def config_json(config: CCNetConfig) -> dict[str, Any]:
+def config_json(config: FolderConfig) -> dict[str, Any]:
     """Return the content of config.json."""
     content = config.to_mapping()
-    del content["published"]  # the figures of somebody's weights, not of these
+    content.pop("published", None)  # the figures of somebody's weights, not of these
     classes = content.pop("classes")
     return {
-        "model_type": "ccnet",
-        "architectures": ["CCNet"],
+        "model_type": config.model_type,
+        "architectures": [config.architecture],
         "format_version": FORMAT_VERSION,
         "id2label": {str(index): name for index, name in enumerate(classes)},
         "label2id": {name: index for index, name in enumerate(classes)},
@@ -197,8 +224,8 @@ def config_json(config: CCNetConfig) -> dict[str, Any]:
     }
 
 
-def parse_config(content: dict[str, Any], where: str) -> CCNetConfig:
-    """Return the configuration of `content`, that of config.json. Raises WeightsError that names `where`."""
+def parse_config(content: dict[str, Any], kind: type[C], where: str) -> C:
+    """Return the configuration `kind` of `content`, that of config.json. Raises WeightsError that names `where`."""
     labels = content.get("id2label")
     if not isinstance(labels, dict) or sorted(labels) != sorted(str(index) for index in range(len(labels))):
         raise WeightsError(f"{where}: id2label must name the classes 0, 1, 2, ...")
@@ -206,7 +233,7 @@ def parse_config(content: dict[str, Any], where: str) -> CCNetConfig:
         raise WeightsError(f"{where}: unknown key 'classes'. The classes stand in id2label.")
     fields = {key: value for key, value in content.items() if key not in NOT_CONFIGURATION}
     fields["classes"] = [labels[str(index)] for index in range(len(labels))]
-    return strict.from_mapping(CCNetConfig, fields, where=where, error=WeightsError)
+    return strict.from_mapping(kind, fields, where=where, error=WeightsError)
 
 
 def preprocessor_json(config: CCNetConfig) -> dict[str, Any]:

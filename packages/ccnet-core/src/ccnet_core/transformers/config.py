@@ -29,7 +29,7 @@ class CCNetConfig(PreTrainedConfig):  # type: ignore[misc]
 
     def network_config(self) -> core.CCNetConfig:
         """Return the strict configuration. Raises WeightsError that names a wrong, missing or unknown key."""
-        return weights_folder.parse_config(self.to_dict(), "the configuration")
+        return weights_folder.parse_config(self.to_dict(), core.CCNetConfig, "the configuration")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of config.json. Another number of classes has the colours of `default_palette`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
+import ccnet_core.config as core
 from ccnet_core import card, weights_folder
 from ccnet_core.card_picture import card_picture
 from ccnet_core.checks import require
@@ -144,7 +145,7 @@ class CCNetForSemanticSegmentation(PreTrainedModel):  # type: ignore[misc]
         if config is None:
             config, options = CCNetConfig.from_pretrained(folder, return_unused_kwargs=True, **options)
         _require_known(options)
-        with weights_folder.open_folder(folder) as stored:
+        with weights_folder.open_folder(folder, core.CCNetConfig) as stored:
             asked = config.network_config()
             fresh = asked.num_classes != stored.config.num_classes
             require(
@@ -215,7 +216,7 @@ def _require_known(options: dict[str, Any]) -> None:
     require(not asked, f"a CCNet has no option {', '.join(f'{name}={value!r}' for name, value in asked.items())}")
 
 
-def _dtype(asked: torch.dtype | str | None, stored: OpenFolder) -> torch.dtype:
+def _dtype(asked: torch.dtype | str | None, stored: OpenFolder[core.CCNetConfig]) -> torch.dtype:
     if asked is None:
         return torch.get_default_dtype()
     if asked == "auto":

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from ccnet_train.detection.config import DetectorConfig, list_detectors
 from ccnet_train.detection.detections import Detections, Target
+from ccnet_train.detection.predict import predict_instances
+from ccnet_train.detection.render import draw_detections
 from ccnet_train.errors import TrainError
 
 if TYPE_CHECKING:
+    from ccnet_train.detection.convert import convert_torchvision
     from ccnet_train.detection.network import MaskRCNN
 
-__all__ = ["Detections", "DetectorConfig", "MaskRCNN", "Target", "list_detectors"]
+__all__ = [
+    "Detections",
+    "DetectorConfig",
+    "MaskRCNN",
+    "Target",
+    "convert_torchvision",
+    "draw_detections",
+    "list_detectors",
+    "predict_instances",
+]
 
-LAZY = {"MaskRCNN": "network"}
+LAZY = {"MaskRCNN": "network", "convert_torchvision": "convert"}
 """The names that need torchvision, and where they are."""
 
 

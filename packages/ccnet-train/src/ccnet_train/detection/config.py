@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ccnet_core import strict
 from ccnet_core.checks import LARGEST_COUNT, is_positive, is_text, is_whole, require, require_sizes
@@ -34,6 +34,9 @@ class DetectorConfig:
     score above `score_threshold`; of those of a class that overlap more than `nms_threshold` (intersection over union)
     the best one is kept, and `max_detections` of a picture. Raises ConfigError for values that do not fit together.
     """
+
+    model_type: ClassVar[str] = "ccnet-instances"
+    architecture: ClassVar[str] = "MaskRCNN"
 
     name: str
     classes: tuple[str, ...]
@@ -97,8 +100,10 @@ class DetectorConfig:
     def with_classes(
         self, classes: Sequence[str] | None = None, palette: Sequence[Sequence[int]] | None = None
     ) -> "DetectorConfig":
-        """Return this configuration for other classes; colours left out are those of a default palette."""
+        """Return this configuration for other classes; colours left out are those of :func:`object_palette`."""
         names, colours = replace_classes(self, None, classes, palette)
+        if palette is None and names != self.classes:
+            colours = object_palette(len(names))
         return dataclasses.replace(self, classes=names, palette=colours)
 
     def with_attention(
@@ -116,6 +121,11 @@ class DetectorConfig:
         return dict(strict.to_mapping(self))
 
 
+def object_palette(classes: int) -> tuple[Colour, ...]:
+    """Return Pascal VOC's colours without its first one: black, which is that of the background."""
+    return default_palette(classes + 1)[1:]
+
+
 def list_detectors() -> list[str]:
     """Return the names that :meth:`MaskRCNN.from_config` takes."""
     return list(_read()["models"])
@@ -127,7 +137,7 @@ def load_config(name: str) -> DetectorConfig:
     if name not in content["models"]:
         raise ConfigError(f"There is no Mask R-CNN {name!r}.{nearest(name, content['models'])}")
     classes = content["coco"]
-    mapping = {"name": name, "classes": classes, "palette": default_palette(len(classes)), **content["models"][name]}
+    mapping = {"name": name, "classes": classes, "palette": object_palette(len(classes)), **content["models"][name]}
     return strict.from_mapping(DetectorConfig, mapping, where=f"detection/models.yaml: {name}")
 
 

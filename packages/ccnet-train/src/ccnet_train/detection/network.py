@@ -14,18 +14,22 @@ from torchvision.models import resnet
 from torchvision.models.detection import mask_rcnn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 from torchvision.ops import FrozenBatchNorm2d
 
+from ccnet_core.attention.select import require_known
 from ccnet_core.checks import require
 from ccnet_core.config import BackboneConfig
 from ccnet_core.context_block import insert_attention
+from ccnet_core.rcca import CrissCrossAttention
 from ccnet_core.resnet import ResNet
 from ccnet_train.detection.config import DetectorConfig, load_config
 from ccnet_train.detection.detections import Detections, Target
 from ccnet_train.detection.inputs import require_images, require_targets
+from ccnet_train.detection.predictors import make_box_predictor, make_mask_predictor
+from ccnet_train.detection.pretrained import Pretrained
 from ccnet_train.detection.weights import load_backbone
 
 BOX_CELLS = 7
@@ -38,7 +42,7 @@ ASPECT_RATIOS = (0.5, 1.0, 2.0)
 """Of the anchors, height to width."""
 
 
-class MaskRCNN(mask_rcnn.MaskRCNN):  # type: ignore[misc]  # Any where torchvision is not installed
+class MaskRCNN(mask_rcnn.MaskRCNN, Pretrained):  # type: ignore[misc]  # Any where torchvision is not installed
     """Finds the objects of a picture: a box, a class, a score and a mask for each.
 
     torchvision's network, whose state dict names it keeps, with the attention of :func:`ccnet_core.insert_attention` in
@@ -49,7 +53,7 @@ class MaskRCNN(mask_rcnn.MaskRCNN):  # type: ignore[misc]  # Any where torchvisi
     def __init__(self, config: DetectorConfig) -> None:
         known = isinstance(config, DetectorConfig)
         require(known, f"expected a DetectorConfig, got {config!r}; MaskRCNN.from_config also takes a name")
-        outputs, channels = config.num_classes + 1, config.channels  # output 0 is the background
+        channels = config.channels
         training, evaluation = config.proposals
         super().__init__(
             make_backbone(config),
@@ -61,13 +65,13 @@ class MaskRCNN(mask_rcnn.MaskRCNN):  # type: ignore[misc]  # Any where torchvisi
             rpn_pre_nms_top_n_test=evaluation,
             rpn_post_nms_top_n_test=evaluation,
             box_head=TwoMLPHead(channels * BOX_CELLS**2, config.box_channels),
-            box_predictor=FastRCNNPredictor(config.box_channels, outputs),
+            box_predictor=make_box_predictor(config),
             box_batch_size_per_image=config.box_samples,
             box_score_thresh=config.score_threshold,
             box_nms_thresh=config.nms_threshold,
             box_detections_per_img=config.max_detections,
             mask_head=mask_rcnn.MaskRCNNHeads(channels, (channels,) * config.mask_convolutions, 1),
-            mask_predictor=mask_rcnn.MaskRCNNPredictor(channels, channels, outputs),
+            mask_predictor=make_mask_predictor(config),
         )
         self.transform: nn.Module = Transform(config.min_size, config.max_size, IMAGE_MEAN, IMAGE_STD)
         self.config = config
@@ -113,6 +117,13 @@ class MaskRCNN(mask_rcnn.MaskRCNN):  # type: ignore[misc]  # Any where torchvisi
         if backbone_weights is not None:
             load_backbone(model.backbone.body, backbone_weights, what=f"the backbone of {config.name}")
         return model
+
+    def use_attention(self, backend: str | None) -> None:
+        """Ask for an attention backend by name; see :meth:`ccnet_core.CCNet.use_attention`."""
+        require_known(backend)
+        for module in self.modules():
+            if isinstance(module, CrissCrossAttention):
+                module.backend = backend
 
     @property
     def device(self) -> torch.device:
