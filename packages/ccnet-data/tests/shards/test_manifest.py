@@ -81,7 +81,7 @@ def test_a_split_that_is_not_there_gets_the_nearest():
         (altered(quality=90), r"quality must be a number for jpeg and null for the others"),
         (altered(encoding="jpeg"), r"quality must be a number for jpeg and null for the others"),
         (altered(encoding="jpeg", quality=101), r"quality must be a whole number from 1 to 100"),
-        (altered(task="instances"), r"task must be one of segmentation, video"),
+        (altered(task="edges"), r"task must be one of segmentation, video, instances"),
         (altered(classes=["a", "a"]), r"classes must be different names"),
         (altered(palette=[[1, 2, 3]]), r"palette has 1 colours for 2 classes"),
         (altered(palette=[[1, 2, 3], [1, 2, 256]]), r"palette must be a whole number from 0 to 255"),

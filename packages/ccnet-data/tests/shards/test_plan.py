@@ -69,7 +69,7 @@ def test_stand_ins_for_damaged_samples_are_not_converted():
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"task": "instances"}, "samples of the task 'instances' have no label map"),
+        ({"task": "edges"}, "shards have no columns for the task 'edges', only for segmentation, video, instances"),
         ({"__len__": lambda self: 0}, "the split 'train' holds no samples; choose others with --split"),
     ],
 )

@@ -5,14 +5,15 @@
 | raw | `image`, `label`: the bytes of the arrays as they lie in memory; `height`, `width`; `frames` of a clip; `id` |
 | png, jpeg | `image`, `label`: pictures as Hugging Face `datasets` stores them, of a clip a list of them; `id` |
 
-Labels are PNG whatever the pictures are, since JPEG would change them.
+Labels are PNG whatever the pictures are, since JPEG would change them. A sample with objects has the columns of
+`objects` in place of `label`.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,8 @@ from PIL import Image
 from ..errors import DataError
 from ..labels import ClassLabels, require_classes
 from ..pictures import channels_last, read_picture, require_same_size
-from ..sample import Pixels, Sample
+from ..sample import Instances, Pixels, Sample
+from . import objects
 from .manifest import JPEG, RAW, Manifest
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What the rows of a shard hold: `encoding`, "raw", "png" or "jpeg", of `task`, with labels of `classes` classes.
+    """What the rows of a shard hold: `encoding`, "raw", "png" or "jpeg", of `task`, with `classes` classes.
 
     `quality`, 1 to 100, is that of JPEG.
     """
@@ -68,44 +70,67 @@ class Columns:
         """Whether `image` has an axis of frames."""
         return self.task == "video"
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether there are objects in place of a label map."""
+        return self.task == "instances"
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The columns that hold bytes of arrays where `is_raw`."""
+        return ("image",) if self.has_objects else ("image", "label")
+
     def schema(self) -> "pyarrow.Schema":
         """Return the names and types of the columns; those of pictures are known to Hugging Face `datasets`."""
         import pyarrow as pa
 
+        of_objects = objects.object_types() if self.has_objects else {}
         if self.is_raw:
             numbers = ("frames", "height", "width") if self.is_video else ("height", "width")
-            types = {"image": pa.binary(), "label": pa.binary(), **dict.fromkeys(numbers, pa.int32())}
-            return pa.schema(
-                [pa.field(name, kind, nullable=False) for name, kind in (types | {"id": pa.string()}).items()]
-            )
+            types = dict.fromkeys(self.pixels, pa.binary()) | dict.fromkeys(numbers, pa.int32())
+            types |= {**of_objects, "id": pa.string()}
+            return pa.schema([pa.field(name, kind, nullable=name in of_objects) for name, kind in types.items()])
         picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
         image = pa.list_(picture) if self.is_video else picture
-        return pa.schema({"image": image, "label": picture, "id": pa.string()}, metadata=self._features())
+        labels = of_objects or {"label": picture}
+        return pa.schema({"image": image, **labels, "id": pa.string()}, metadata=self._features())
 
     def row(self, sample: Sample) -> dict[str, Any]:
         """Return `sample` as values for the columns. Raises DataError, naming the sample, if it does not fit in."""
-        _refuse_unfit(sample)
-        image, label = sample["image"], sample["label"]
-        if self.is_raw:
-            numbers = dict(zip(("width", "height", "channels", "frames"), image.shape[::-1], strict=False))
-            del numbers["channels"]
-            return {"image": image.tobytes(), "label": label.tobytes(), **numbers, "id": sample["id"]}
-        pictures = [self._picture(frame) for frame in (image if self.is_video else image[np.newaxis])]
-        return {
-            "image": pictures if self.is_video else pictures[0],
-            "label": _encoded(_indexed(label), "PNG"),
-            "id": sample["id"],
-        }
+        _refuse_unfit(sample, self._keys())
+        return {**self._image_values(sample["image"]), **self._label_values(sample), "id": sample["id"]}
 
     def sample(self, row: Row, where: str) -> Sample:
         """Return the sample of `row`. Raises DataError, beginning with `where`, for values that are none."""
+        if self.has_objects:
+            image = self._raw_image(row, where) if self.is_raw else self._decoded_image(row, where)
+            return cast(Sample, objects.read_objects(row, image, self.classes, row["id"], where))
         image, label = self._raw_arrays(row, where) if self.is_raw else self._decoded_arrays(row, where)
         return {"image": image, "label": label, "id": row["id"]}
+
+    def _keys(self) -> tuple[str, ...]:
+        labels = objects.COLUMNS if self.has_objects else ("label",)
+        return ("image", *labels, "id")
+
+    def _image_values(self, image: Pixels) -> dict[str, Any]:
+        if self.is_raw:
+            numbers = dict(zip(("width", "height", "channels", "frames"), image.shape[::-1], strict=False))
+            del numbers["channels"]
+            return {"image": image.tobytes(), **numbers}
+        pictures = [self._picture(frame) for frame in (image if self.is_video else image[np.newaxis])]
+        return {"image": pictures if self.is_video else pictures[0]}
+
+    def _label_values(self, sample: Sample) -> dict[str, Any]:
+        if self.has_objects:
+            return objects.object_values(cast(Instances, sample))
+        label = sample["label"]
+        return {"label": label.tobytes() if self.is_raw else _encoded(_indexed(label), "PNG")}
 
     def _features(self) -> dict[str, str]:
         picture = {"_type": "Image"}
         image = {"feature": picture, "_type": "List"} if self.is_video else picture
-        features = {"image": image, "label": picture, "id": {"dtype": "string", "_type": "Value"}}
+        labels = objects.object_features() if self.has_objects else {"label": picture}
+        features = {"image": image, **labels, "id": {"dtype": "string", "_type": "Value"}}
         return {"huggingface": json.dumps({"info": {"features": features}})}
 
     def _picture(self, frame: Pixels) -> dict[str, bytes | None]:
@@ -114,17 +139,22 @@ class Columns:
             return _encoded(picture, "JPEG", quality=self.quality, subsampling=CHROMA)
         return _encoded(picture, "PNG", compress_level=PNG_LEVEL)
 
-    def _raw_arrays(self, row: Row, where: str) -> tuple[Pixels, Pixels]:
-        size = row["height"], row["width"]
+    def _raw_image(self, row: Row, where: str) -> Pixels:
         frames = (row["frames"],) if self.is_video else ()
-        image = _array(row["image"], (*frames, 3, *size), f"{where}, column 'image'")
-        label = _array(row["label"], size, f"{where}, column 'label'")
+        return _array(row["image"], (*frames, 3, row["height"], row["width"]), f"{where}, column 'image'")
+
+    def _raw_arrays(self, row: Row, where: str) -> tuple[Pixels, Pixels]:
+        image = self._raw_image(row, where)
+        label = _array(row["label"], (row["height"], row["width"]), f"{where}, column 'label'")
         require_classes(label, self.classes, f"{where}, column 'label'")
         return image, label
 
+    def _decoded_image(self, row: Row, where: str) -> Pixels:
+        return read_picture(_content(row["image"], where), f"{where}, column 'image'")
+
     def _decoded_arrays(self, row: Row, where: str) -> tuple[Pixels, Pixels]:
         frames = row["image"] if self.is_video else [row["image"]]
-        images = [read_picture(_content(frame, where), f"{where}, column 'image'") for frame in frames or ()]
+        images = [self._decoded_image({"image": frame}, where) for frame in frames or ()]
         label = ClassLabels(count=self.classes)(_content(row["label"], where), f"{where}, column 'label'")
         for image in images:
             require_same_size(image, label, where)
@@ -133,9 +163,9 @@ class Columns:
         return np.stack(images) if self.is_video else images[0], label
 
 
-def _refuse_unfit(sample: Sample) -> None:
+def _refuse_unfit(sample: Sample, keys: tuple[str, ...]) -> None:
     where = f"Sample {sample['id']!r}"
-    surplus = [key for key in sample if key not in ("image", "label", "id")]
+    surplus = [key for key in sample if key not in keys]
     if surplus:
         raise DataError(f"{where}: holds {', '.join(surplus)}, for which shards have no column; convert it as loaded.")
     if sample["image"].nbytes > LARGEST_VALUE:

@@ -50,7 +50,7 @@ class ShardDataset:
 
     @property
     def task(self) -> str:
-        """What a sample is: "segmentation" or "video"."""
+        """What a sample is: "segmentation", "video" or "instances"."""
         return self.manifest.task
 
     @property

@@ -100,7 +100,8 @@ class ShardFile:
         latest, table = self._latest
         if table is not None and latest == group:
             return table
-        names = [name for name in self.columns.schema().names if not (self.columns.is_raw and name in _PIXELS)]
+        in_place = self.columns.pixels if self.columns.is_raw else ()
+        names = [name for name in self.columns.schema().names if name not in in_place]
         # Arrow promises nothing of a reader that threads share.
         with self._lock:
             table = self._parquet.read_row_group(group, names, use_threads=False)
@@ -108,16 +109,14 @@ class ShardFile:
         return table
 
     def _arrays(self, group: int, table: "pyarrow.Table", place: int) -> dict[str, memoryview]:
-        """Return the bytes of the picture and the label of a raw row, where they lie in the file."""
+        """Return the bytes of a raw row's picture, and of its label if there is one, where they lie in the file."""
         height, width = (table.column(name).to_numpy().astype(np.int64) for name in ("height", "width"))
         frames = table.column("frames").to_numpy().astype(np.int64) if self.columns.is_video else 1
         pixels = height * width
         if not ((height > 0) & (width > 0) & (pixels <= LARGEST) & (3 * pixels * frames <= LARGEST_VALUE)).all():
             raise DataError(f"{self.name}, row group {group}: says that it holds no or too large pictures; {REMEDY}.")
-        return {
-            "image": self._value(group, "image", (3 * pixels * frames)[place:]),
-            "label": self._value(group, "label", pixels[place:]),
-        }
+        sizes = {"image": 3 * pixels * frames, "label": pixels}
+        return {column: self._value(group, column, sizes[column][place:]) for column in self.columns.pixels}
 
     def _value(self, group: int, column: str, sizes: NDArray[np.int64]) -> memoryview:
         """Return the bytes of a value; `sizes` are its size and those of the values that follow in its row group.
@@ -136,9 +135,6 @@ class ShardFile:
 
     def _length_before(self, start: int) -> int:
         return int.from_bytes(self._map[start - _PREFIX : start], "little")
-
-
-_PIXELS = ("image", "label")
 
 
 def _mapped(path: Path, size: int) -> mmap.mmap:

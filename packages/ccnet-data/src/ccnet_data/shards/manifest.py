@@ -17,7 +17,7 @@ from ..sample import IGNORE_INDEX, Colour
 MANIFEST_FILE = "manifest.json"
 FORMAT_VERSION = 1
 RAW, PNG, JPEG = ENCODINGS = ("raw", "png", "jpeg")
-TASKS = ("segmentation", "video")
+TASKS = ("segmentation", "video", "instances")
 QUALITIES = (1, 100)
 
 _SPLIT = r"\w+(?:\.\w+)*"

@@ -97,7 +97,9 @@ def _refuse_unfit(name: str, datasets: Mapping[str, SegmentationDataset]) -> Non
         raise DataError(f"{name}: the splits differ in classes or colours; convert each to a folder of its own.")
     for split, dataset in datasets.items():
         if dataset.task not in TASKS:
-            raise DataError(f"{name}: samples of the task {dataset.task!r} have no label map; shards are for those.")
+            raise DataError(
+                f"{name}: shards have no columns for the task {dataset.task!r}, only for {', '.join(TASKS)}."
+            )
         if not is_split_name(split):
             raise DataError(f"{name}: the split {split!r} cannot name files; use letters, digits, _ and inner dots.")
         if not len(dataset):

@@ -40,7 +40,7 @@ def write_shard(samples: Iterable[Sample], columns: Columns, place: Path) -> Sha
 
 def stored_size(row: dict[str, Any]) -> int:
     """Return how many bytes the pictures of a row of `Columns.row` take."""
-    return sum(_size(row[name]) for name in ("image", "label"))
+    return sum(_size(row[name]) for name in ("image", "label", "masks") if name in row)
 
 
 def _size(value: Any) -> int:
