@@ -61,6 +61,13 @@ def test_no_augmentation_gives_the_sample_back(provider):
     assert provider.augmentation(None)(sample, np.random.default_rng(0)) is sample
 
 
+@pytest.mark.parametrize("kind", ["crop", "warp"])
+def test_objects_are_refused_by_the_augmentation_of_label_maps(provider, kind):
+    sample = provider.load("shapes", "train")[0]
+    with pytest.raises(DataError, match=r"Sample 'train-0-000000' has no label map; .* use kind: instances"):
+        provider.augmentation({"kind": kind})(sample, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("spec", [None, {"crop": [8, 8]}, {"kind": "warp"}, {"kind": "instances"}])
 def test_augmentation_travels_to_other_processes(provider, spec):
     augment = provider.augmentation(spec)

@@ -57,8 +57,9 @@ class TrainAugment(Options):
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Return a new sample of size `crop`; `sample` stays as it is. The generator is the only source of chance.
 
-        All frames of a clip get the same changes.
+        All frames of a clip get the same changes. Raises DataError for a sample without a label map.
         """
+        require_label(sample)
         size = self._target(sample["label"].shape, rng)
         area, label = draw_crop(sample["label"], size, self.crop, self.max_class_share, rng)
         image = resize_crop(sample["image"], size, area)
@@ -72,6 +73,12 @@ class TrainAugment(Options):
     def _target(self, size: tuple[int, ...], rng: np.random.Generator) -> Size:
         height, width = size
         return scaled_size((height, width), self.base_scale or (width, height), rng.uniform(*self.ratio))
+
+
+def require_label(sample: Sample) -> None:
+    """Raise DataError for a sample of objects, which has no label map."""
+    if "label" not in sample:
+        raise DataError(f"Sample {sample['id']!r} has no label map; for datasets of objects use kind: instances.")
 
 
 def scaled_size(size: Size, base_scale: Size, factor: float) -> Size:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .augment import mirror
+from .augment import mirror, require_label
 from .errors import DataError
 from .options import Option, Options, number, several, whole_number
 from .pictures import channels_first, channels_last
@@ -49,7 +49,8 @@ class WarpAugment(Options):
     ] = ()
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Return a new sample of `size`; `sample` stays as it is. Raises DataError for a clip."""
+        """Return a new sample of `size`; `sample` stays as it is. Raises DataError for a clip or objects."""
+        require_label(sample)
         image, label = sample["image"], sample["label"]
         if image.ndim != 3:
             raise DataError(f"Sample {sample['id']!r} is a clip, but a warp is for single pictures; use kind: crop.")
