@@ -23,7 +23,7 @@ ROOMS = {"core": ["core"], "kernels": ["kernels"], "data": ["data"], "train": ["
 EXTRAS = {"core": "[large,onnx,transformers,video]", "kernels": "[cu13,plot]", "data": "[coco,voc]"}
 SOURCES = [f"packages/ccnet-{name}/src" for name in NAMES]
 CONSTRAINTS = ["--constraint", "constraints.txt", "--build-constraint", "constraints.txt"]
-PYTEST = ["pytest", "pytest-timeout", "hypothesis"]
+PYTEST = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis"]
 # numba-cuda compiles kernels to PTX with no GPU and no driver; ptxas, in nvcc's wheel, makes machine code of it, which
 # nvdisasm shows. The toolkit is named so that its pin decides the version, as a ptxas older than NVVM refuses its PTX.
 PTXAS = ["cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm"]
@@ -62,11 +62,19 @@ def prove_isolation(session: nox.Session, names: list[str]) -> None:
     session.run("python", "-I", "tools/check_isolation.py", *(f"ccnet_{name}" for name in names))
 
 
-def pytest(session: nox.Session, marked: str, *folders: str) -> None:
-    """Run the tests of `folders` that carry the marks, with this environment's ptxas, if it has one, on PATH."""
+def pytest(session: nox.Session, marked: str, *arguments: str, **environment: str) -> None:
+    """Run the tests that carry the marks, with this environment's ptxas, if it has one, on PATH."""
     bin_folders = Path(session.virtualenv.location).resolve().glob("lib/python*/site-packages/nvidia/cu*/bin")
     path = os.pathsep.join([*map(str, bin_folders), os.environ["PATH"]])
-    session.run("pytest", "-m", marked, *folders, *session.posargs, env={"PATH": path})
+    session.run("pytest", "-m", marked, *arguments, *session.posargs, env={"PATH": path, **environment})
+
+
+def ordinary_tests(session: nox.Session, tests: str) -> None:
+    """Run the tests that need no more than this machine, side by side, with a thread of torch each.
+
+    A second thread would only wait for the other tests. For a debugger: -- --numprocesses=0.
+    """
+    pytest(session, ORDINARY, "--numprocesses=auto", "--maxprocesses=4", tests, OMP_NUM_THREADS="1")
 
 
 @nox.session
@@ -76,7 +84,7 @@ def tests(session: nox.Session, room: str) -> None:
     names = ROOMS[room]
     install(session, *sources(names), *test_tools(names))
     prove_isolation(session, names)
-    pytest(session, ORDINARY, folder(room) + ("" if room == "integration" else "/tests"))
+    ordinary_tests(session, folder(room) + ("" if room == "integration" else "/tests"))
 
 
 @nox.session
@@ -289,4 +297,4 @@ def minimums(session: nox.Session, name: str) -> None:
     install(session, *test_tools([name]), *([] if name == "data" else ["torch"]))
     session.install("--resolution", "lowest-direct", *sources(ROOMS[name]))
     session.run("uv", "pip", "list")
-    pytest(session, ORDINARY, f"{folder(name)}/tests")
+    ordinary_tests(session, f"{folder(name)}/tests")
