@@ -22,12 +22,17 @@ class Distribution:
     version: Version
     python: SpecifierSet
     dependencies: list[Requirement]
-    extras: list[Requirement]
+    extras: dict[str, list[Requirement]]
 
     @property
     def package(self) -> str:
         """The name it is imported by."""
         return self.name.replace("-", "_")
+
+    @property
+    def optional(self) -> list[Requirement]:
+        """What its extras require."""
+        return [requirement for requirements in self.extras.values() for requirement in requirements]
 
     @property
     def source(self) -> Path:
@@ -38,14 +43,14 @@ class Distribution:
 def read_distribution(pyproject: Path) -> Distribution:
     """Read one pyproject.toml."""
     project = tomllib.loads(pyproject.read_text())["project"]
-    extras = project.get("optional-dependencies", {}).values()
+    extras = project.get("optional-dependencies", {})
     return Distribution(
         root=pyproject.parent,
         name=canonicalize_name(project["name"]),
         version=Version(project["version"]),
         python=SpecifierSet(project["requires-python"]),
         dependencies=[Requirement(text) for text in project["dependencies"]],
-        extras=[Requirement(text) for texts in extras for text in texts],
+        extras={name: [Requirement(text) for text in texts] for name, texts in extras.items()},
     )
 
 

@@ -30,7 +30,7 @@ def sibling_faults(house: list[Distribution]) -> Iterator[str]:
     """Check the ranges in which the distributions ask for one another."""
     versions = {distribution.name: distribution.version for distribution in house}
     for distribution in house:
-        for requirement in distribution.dependencies + distribution.extras:
+        for requirement in distribution.dependencies + distribution.optional:
             sibling = canonicalize_name(requirement.name)
             if sibling in versions and (fault := range_fault(requirement.specifier, versions[sibling])):
                 yield f"{distribution.root / 'pyproject.toml'}: `{requirement}` {fault}"

@@ -74,7 +74,7 @@ def provider(module: str) -> str:
 def import_fault(found: Import, distribution: Distribution, never: set[str], room: set[str]) -> str | None:
     """Return what is wrong with one import of a file in the folders `room`, or None.
 
-    A folder named after an extra's package is the door to it: who imports the folder wants the package.
+    A folder named after an extra is the door to its packages: who imports the folder wants them.
     """
     origin = provider(found.module)
     for name in sorted(never):
@@ -84,13 +84,12 @@ def import_fault(found: Import, distribution: Distribution, never: set[str], roo
         return None
     if origin in names_of(distribution.dependencies):
         return None
-    if origin not in names_of(distribution.extras):
+    if origin not in names_of(distribution.optional):
         return f"imports {found.module}, but {distribution.name} does not declare {origin}"
-    return (
-        None
-        if found.lazy or origin in room
-        else f"imports {found.module} outside a function, but {origin} is only in an extra"
-    )
+    open_here = any(origin in names_of(required) for extra, required in distribution.extras.items() if extra in room)
+    if found.lazy or open_here:
+        return None
+    return f"imports {found.module} outside a function, but {origin} is only in an extra"
 
 
 def import_faults(distribution: Distribution, never: set[str]) -> Iterator[str]:

@@ -209,8 +209,8 @@ def test_an_extra_may_be_imported_late_and_the_own_package_always(house: Path, s
 
 def test_a_folder_named_after_an_extra_is_the_door_to_it(house: Path) -> None:
     pyproject = house / "packages/ccnet-core/pyproject.toml"
-    replace(pyproject, "[project.optional-dependencies]", "[project.optional-dependencies]\ncards = ['cards>=1']")
-    write(house, "core/cards/__init__.py", "from cards import Card\n")
+    replace(pyproject, "[project.optional-dependencies]", "[project.optional-dependencies]\ngames = ['cards>=1']")
+    write(house, "core/games/play.py", "from cards import Card\n")
     assert check(house)[0] == 0
     write(house, "core/late.py", "from cards import Card\n")
     assert "outside a function, but cards is only in an extra" in only_fault(house)
