@@ -19,7 +19,8 @@ def trees(tmp_path_factory):
     ade20k(root / "ade20k")
     voc12aug(root / "voc12aug")
     camvid(root / "camvid")
-    return {name: root / name for name in ("cityscapes", "ade20k", "voc12aug", "camvid")}
+    lip(root / "lip")
+    return {name: root / name for name in ("cityscapes", "ade20k", "voc12aug", "camvid", "lip")}
 
 
 def save(path, array):
@@ -68,6 +69,13 @@ def camvid(root):
             label(root / f"{split}annot/{name}.png", 0, 3, 11)
 
 
+def lip(root):
+    for split in ("train", "val"):
+        picture(root / f"{split}_images/1_2.jpg")
+        label(root / f"{split}_segmentations/1_2.png", 0, 14, 15)
+        (root / f"{split}_id.txt").write_text("1_2\n")
+
+
 def recipe_of(name, trees, tmp_path, *overrides):
     recipe = load_recipe(name)
     place = [f"data.root={trees[recipe.data.name]}"] if recipe.data.name in trees else []
@@ -94,6 +102,16 @@ def test_a_published_models_crops_classes_and_upsampling_are_its_own(name, trees
     assert parts.samples[0]["image"].shape == (3, *config.published.crop)
     assert config.align_corners == ("769x769" in name)
     assert config.published is not None, "the dataset's classes are not those of the published model"
+
+
+@pytest.mark.parametrize("name", ["lip", "figures"])
+def test_people_are_warped_whole_for_training_and_fitted_whole_for_evaluation(name, trees, tmp_path):
+    recipe = recipe_of(name, trees, tmp_path)
+    parts = load_parts(recipe, 1)
+    size, plan = tuple(recipe.augment["size"]), parts.network.config.inference
+    assert parts.samples[0]["image"].shape == (3, *size)
+    assert (plan.mode, plan.crop, plan.flip) == ("fit", size, True)
+    assert parts.network.config.flip_pairs == parts.train.flip_pairs == ((14, 15), (16, 17), (18, 19))
 
 
 @pytest.mark.parametrize("name", ["ccnet_r101-d8_authors"])

@@ -81,6 +81,12 @@ def test_a_sample_depends_on_seed_split_and_index_alone():
         assert other["image"].shape != one["image"].shape or (other["image"] != one["image"]).any()
 
 
+def test_val_may_show_the_pictures_of_train():
+    train, val = (load("figures", split=split, length=4, shared=True) for split in ("train", "val"))
+    assert [sample["id"] for sample in train] == [sample["id"] for sample in val]
+    np.testing.assert_array_equal(train[3]["image"], val[3]["image"])
+
+
 def test_an_unknown_split_gets_the_known_ones():
     with pytest.raises(DataError, match=r"has no split 'test'\. Known: train, val\."):
         load("figures", split="test")

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import DataError, nearest
 from ..layouts.lip import Lip
-from ..options import Fault, Option, whole_number
+from ..options import Fault, Option, switch, whole_number
 from ..sample import Labelled, Sample, position
 from ..source import Source, faults_of
 from .scene import draw_scene
@@ -24,6 +24,8 @@ class Figures(Source):
     size: Annotated[int, Option(whole_number(SMALLEST, LARGEST), "longest side of a picture in pixels")] = 160
     seed: Annotated[int, Option(whole_number(0, 2**32 - 1), "another seed gives other pictures")] = 0
 
+    shared: Annotated[bool, Option(switch, "whether val shows the pictures of train, to be learnt by heart")] = False
+
     def splits(self) -> tuple[str, ...]:
         """Return "train" and "val"."""
         return SPLITS
@@ -33,14 +35,14 @@ class Figures(Source):
         return [] if split is None else faults_of(split=lambda: _split_number(split))
 
     def open(self, split: str) -> "FiguresDataset":
-        """Return the split "train" or "val"; the two never share a picture."""
+        """Return the split "train" or "val"; unless `shared`, no picture is in both."""
         _split_number(split)
         facts = Lip.description
         return FiguresDataset(
             classes=facts.classes,
             palette=facts.palette,
             flip_pairs=facts.flip_pairs,
-            split=split,
+            split=SPLITS[0] if self.shared else split,
             length=self.length,
             size=self.size,
             seed=self.seed,
