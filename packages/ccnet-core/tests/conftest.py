@@ -18,7 +18,7 @@ from PIL import Image
 
 import ccnet_core as ccnet
 from ccnet_core.cli import main
-from ccnet_core.config import AuxiliaryHeadConfig
+from ccnet_core.config import AuxiliaryHeadConfig, ParsingConfig
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
@@ -83,6 +83,13 @@ def _enliven(model: ccnet.CCNet) -> ccnet.CCNet:
             parameter.data.fill_(0.7)
     model.head.classify.conv.weight.data.normal_(std=0.5)
     return model
+
+
+@pytest.fixture
+def parsing(enliven: Callable[[ccnet.CCNet], ccnet.CCNet]) -> ccnet.CCNet:
+    """The small network with CE2P's head, enlivened, with every output there is."""
+    config = ccnet.CCNet.from_config("ccnet_small_ce2p", num_classes=4).config
+    return enliven(ccnet.CCNet(replace(config, head=replace(config.head, consistency_channels=16)))).eval()
 
 
 @pytest.fixture
@@ -247,8 +254,12 @@ NETWORKS = {
     },
     "no attention": {"recurrence": 0},
     "non-local": {"attention": "non_local", "recurrence": 1},
+    "parsing": {
+        **{"depths": (1,) * 4, "strides": (1, 2, 2, 1), "dilations": (1, 1, 1, 2), "align_corners": True},
+        "parsing": ParsingConfig(channels=8, detail_channels=4),
+    },
 }
-"""Narrow networks of every form that a graph may have, stride 8 unless said otherwise."""
+"""Narrow networks of every form that a graph may have, stride 8, that for parsing 16, unless said otherwise."""
 
 
 @pytest.fixture(params=NETWORKS, scope="session")
@@ -265,8 +276,10 @@ def network(request: pytest.FixtureRequest) -> ccnet.CCNet:
     }
     for name, part in parts.items():
         parts[name] = replace(part, **{key: value for key, value in asked.items() if hasattr(part, key)})
-    align_corners = asked.get("align_corners", False)
-    return _enliven(ccnet.CCNet(replace(config, **parts, align_corners=align_corners))).eval()
+    whole = {"align_corners": asked.get("align_corners", False), "parsing": asked.get("parsing")}
+    if whole["parsing"]:
+        parts["auxiliary"] = None
+    return _enliven(ccnet.CCNet(replace(config, **parts, **whole))).eval()
 
 
 @pytest.fixture(scope="session")

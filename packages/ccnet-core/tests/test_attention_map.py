@@ -64,6 +64,16 @@ def test_the_last_of_three_steps_are_followed_first(picture, enliven, shared_wei
         np.testing.assert_allclose(found.flatten(), expected[index], atol=1e-6)
 
 
+def test_context_of_a_network_for_parsing_is_followed_at_its_own_size(parsing):
+    tall = np.random.default_rng(0).integers(0, 256, (97, 65, 3), dtype=np.uint8)
+    maps = attention_maps(parsing.double(), tall, points=[(40, 60)])[0]
+    h, w, (first, second) = steps_of_definition(parsing, tall)
+    assert (h, w) == (7, 5)  # of 97x65 pixels at stride 16
+    index = int(60.5 * h / 97) * w + int(40.5 * w / 65)
+    for found, expected in zip(maps, [second, second @ first], strict=True):
+        np.testing.assert_allclose(found.flatten(), expected[index], atol=1e-6)
+
+
 def test_batch_norm_answers_as_in_evaluation_and_the_mode_is_left(tiny, picture):
     expected = ccnet.attention_map(tiny, picture, point=(9, 9))
     tiny.train()

@@ -122,6 +122,11 @@ def test_card_says_which_attention_the_network_has():
     assert "network without attention for" in card(TINY.with_recurrence(0))
 
 
+def test_card_says_whose_head_a_network_for_parsing_has():
+    assert "Its head is that of [CE2P](https://arxiv.org/abs/1809.05996)" in card(load_config("ccnet_small_ce2p"))
+    assert "CE2P" not in card()
+
+
 def test_card_says_how_a_picture_is_read_and_cut():
     text = card(load_config("ccnet_r50-d8_4xb2-40k_cityscapes-769x769"))
     assert "mean 123.675, 116.28, 103.53, standard deviation 58.395, 57.12, 57.375, in the order RGB" in text

@@ -8,7 +8,9 @@ from ccnet_core.config import (
     BackboneConfig,
     CCNetConfig,
     HeadConfig,
+    HubBackboneConfig,
     InferencePlan,
+    ParsingConfig,
     PixelStatistics,
     default_palette,
 )
@@ -61,6 +63,15 @@ def test_pairs_of_classes_belong_to_their_names():
 def test_default_palette_is_pascal_vocs():
     assert default_palette(5) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
     assert default_palette(21) == load_config("ccnet_r50-d8_4xb4-20k_voc12aug-512x512").palette
+
+
+SWIN = HubBackboneConfig(
+    settings={"model_type": "swin", "depths": [1, 1], "num_heads": [1, 2], "patch_size": 4}, stages=(2,)
+)
+
+
+def parsing(**changes):
+    return dataclasses.replace(load_config("ccnet_small_ce2p"), **changes)
 
 
 def paired(*pairs):
@@ -123,6 +134,12 @@ def paired(*pairs):
         (lambda: paired(3), r"flip_pairs must be pairs of classes from 0 to 18, got \(3,\)"),
         (lambda: paired((3, 3)), "flip_pairs names a class twice"),
         (lambda: paired((3, 4), (5, 3)), "flip_pairs names a class twice"),
+        (lambda: ParsingConfig(channels=0), "channels must be whole numbers from 1"),
+        (lambda: ParsingConfig(detail_channels=0), "detail_channels must be whole numbers from 1"),
+        (lambda: parsing(auxiliary=AuxiliaryHeadConfig()), "parsing has a first prediction of its own.*Leave auxil"),
+        (lambda: parsing(backbone=load_config("ccnet_small").backbone), "a backbone of four stages, got 3"),
+        (lambda: parsing(backbone=SWIN), "parsing takes the maps of a ResNet"),
+        (lambda: load_config("ccnet_small_ce2p").with_frames(5), "parsing takes pictures, got frames 5"),
         (lambda: CCNetConfig(name="x", classes=(), palette=()), "at least one class"),
         (lambda: CCNetConfig(name="x", classes=("a", "a"), palette=((0, 0, 0),) * 2), "same name"),
         (lambda: CCNetConfig(name="x", classes=("a",), palette=((0, 0, 256),)), "three whole numbers from 0 to 255"),

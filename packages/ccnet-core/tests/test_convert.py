@@ -49,6 +49,13 @@ def test_our_own_state_dict_converts_too(tiny, save):
     assert torch.equal(model.head.fuse.conv.weight, tiny.head.fuse.conv.weight)
 
 
+def test_state_dict_of_a_network_for_parsing_says_how_many_classes_it_has(parsing, save):
+    state = {name: tensor for name, tensor in parsing.state_dict().items() if "consistency" not in name}
+    model = ccnet.convert_checkpoint(save(state), model="ccnet_small_ce2p")
+    assert model.config.num_classes == 4
+    assert torch.equal(model.head.classify_first.conv.weight, parsing.head.classify_first.conv.weight)
+
+
 def test_what_became_of_the_tensors_is_said(published, tmp_path):
     done = transplant(published, ccnet.CCNet, model="ccnet_tiny")
     assert (done.layout, done.mapped, done.dropped) == ("mmseg", 63, {})

@@ -27,11 +27,12 @@ def test_a_copy_is_exported_without_what_training_needs(network):
     state = copy.deepcopy(network.state_dict())
     deployed = Deployed(network.train().double(), "labels")
     kept = set(deployed.state_dict())
-    assert not [name for name in kept if "auxiliary" in name or "consistency" in name]
+    unused = ("auxiliary", "consistency", "classify_first", "edge_")
+    assert not [name for name in kept if any(part in name for part in unused)]
     assert {tensor.dtype for tensor in deployed.state_dict().values() if tensor.is_floating_point()} == {torch.float32}
     assert not any(module.training for module in deployed.modules())
     assert network.training
-    assert network.auxiliary_head is not None
+    assert network.head.consistency is not None
     network.eval().float()
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
@@ -49,7 +50,7 @@ def test_unknown_output_is_refused(tiny):
 
 def test_stride_is_that_of_the_logits(network):
     logits = network(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), auxiliary=False).logits
-    assert 64 // network.backbone.stride in (logits.shape[2], logits.shape[2] - 1)  # ceil_mode may add one
+    assert 64 // network.logits_stride in (logits.shape[2], logits.shape[2] - 1)  # ceil_mode may add one
 
 
 def test_metadata_hold_what_a_reader_of_labels_needs(tiny):

@@ -9,7 +9,7 @@ import ccnet_core as ccnet
 from ccnet_core.errors import ExportError
 from ccnet_core.export import export_program
 
-SEVERAL = pytest.mark.parametrize("network", ["stride 4", "the authors' form", "non-local"], indirect=True)
+SEVERAL = pytest.mark.parametrize("network", ["stride 4", "the authors' form", "non-local", "parsing"], indirect=True)
 """Those whose graphs differ most; test_export_onnx_file.py captures all of them."""
 
 

@@ -131,6 +131,11 @@ def test_other_code_and_other_kinds_are_refused_before_weights_are_fetched(swin,
     assert not any("safetensors" in request.path for request in hub_server.requests)
 
 
+def test_network_for_parsing_keeps_its_resnet(swin):
+    with pytest.raises(ccnet.ConfigError, match="parsing takes the maps of a ResNet"):
+        build("ccnet_small_ce2p", hub=str(swin))
+
+
 def test_missing_tensor_is_named(swin):
     from safetensors.torch import load_file, save_file
 

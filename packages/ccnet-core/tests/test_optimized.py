@@ -11,6 +11,7 @@ from ccnet_core import optimized
 from ccnet_core.fused_convolution import WinogradConvolution
 
 SMALL = ccnet.CCNet.from_config("ccnet_small", num_classes=3).config
+PARSING = ccnet.CCNet.from_config("ccnet_small_ce2p", num_classes=3).config
 
 
 @pytest.fixture
@@ -73,6 +74,30 @@ def test_answers_are_those_of_the_network_but_for_rounding_in_float32(make, of_h
 def test_backbones(make, changes):
     config = dataclasses.replace(SMALL, backbone=dataclasses.replace(SMALL.backbone, **changes))
     assert make(config).double().optimized().agreement.logits < 1e-11
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_answers_of_a_network_for_parsing(make, traced, align_corners):
+    config = dataclasses.replace(PARSING, align_corners=align_corners)
+    model = make(config, consistency_channels=16).double()
+    twin = model.optimized()
+    if traced:
+        twin.network = optimized.folded_network(model, dtype=torch.float64, traced=True)
+    for size in ((1, 1), (7, 70), (45, 33)):
+        x = images(*size)
+        expected = model(x).logits.detach()
+        assert expected.std() > 0.01
+        torch.testing.assert_close(twin(x).logits, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_network_for_parsing_in_float32_and_in_predict(make):
+    model = make(PARSING)
+    twin = model.optimized()
+    assert twin.agreement.logits < 3e-5
+    picture = np.random.default_rng(0).integers(0, 256, (61, 74, 3), dtype=np.uint8)
+    expected, actual = (ccnet.predict(each, picture, mode="whole", scores=True) for each in (model, twin))
+    np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4 * np.abs(expected.scores).max())
 
 
 def test_published_network_takes_the_short_way_and_agrees(enliven):

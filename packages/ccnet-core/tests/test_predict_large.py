@@ -251,6 +251,15 @@ def test_picture_that_needs_more_memory_than_there_is_is_refused(tiny, source, t
         ccnet.predict_large(tiny, source, tmp_path / "labels.npy", **WINDOWS)
 
 
+def test_estimate_knows_that_the_logits_of_parsing_have_the_size_of_stage_1(parsing, source):
+    crop = (64, 64)  # larger than the picture, which then is one window
+    with torch.no_grad():
+        logits = parsing(torch.zeros(1, 3, 37, 51)).logits
+    estimate = ccnet.estimate_large(parsing, source, crop=crop, stride=crop)
+    beside = 3 * 37 * 51 + 3 * 37 * 51 * 4 * 4 + 256 * 51 + 51 * 3 + 10**8
+    assert estimate.memory - beside == logits.numel() * 4
+
+
 def test_estimate_knows_the_logits_of_a_window(tiny, source):
     """Twice as many numbers, twice the bytes: what is left is what the formula adds beside the logits."""
     with torch.no_grad():

@@ -86,6 +86,23 @@ def test_new_classifiers_start_as_those_of_a_new_network(tmp_path):
         assert not classifier.training
 
 
+def test_new_classifiers_of_a_network_for_parsing_are_those_of_both_predictions(parsing, tmp_path):
+    parsing.save_pretrained(tmp_path / "weights")
+    same, other = (ccnet.CCNet.from_pretrained(tmp_path / "weights", num_classes=count) for count in (4, 7))
+    image = torch.randint(0, 256, (1, 3, 65, 94), dtype=torch.uint8)
+    for found, expected in zip(same(image), parsing(image), strict=True):
+        assert torch.equal(found, expected)
+    assert [tuple(part.shape) for part in other(image)] == [(1, count, 17, 24) for count in (7, 7)] + [
+        (1, 16, 5, 6),
+        (1, 2, 17, 24),
+    ]
+    kept = [name for name, tensor in other.state_dict().items() if torch.equal(tensor, parsing.state_dict()[name])]
+    fresh = {name for name in parsing.state_dict() if name not in kept}
+    assert fresh == {
+        f"head.{name}.conv.{part}" for name in ("classify", "classify_first") for part in ("weight", "bias")
+    }
+
+
 def test_loaded_network_trains(folder, picture):
     loaded = ccnet.CCNet.from_pretrained(folder, num_classes=3).train()
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].expand(2, -1, -1, -1)

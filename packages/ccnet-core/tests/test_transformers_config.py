@@ -39,6 +39,13 @@ def test_other_number_of_labels_has_names_and_colours(weights):
     assert network.palette == ccnet.config.default_palette(7)
 
 
+def test_other_number_of_labels_has_no_pairs():
+    config = CCNetConfig.from_network(load_config("ccnet_small_ce2p"))
+    assert config.network_config().flip_pairs == ((14, 15), (16, 17), (18, 19))
+    config.num_labels = 7
+    assert config.network_config().flip_pairs == ()
+
+
 def test_new_names_keep_their_colours(weights):
     config = CCNetConfig.from_pretrained(weights)
     colours = config.network_config().palette

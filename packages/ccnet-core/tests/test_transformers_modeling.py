@@ -54,6 +54,17 @@ def test_loss_is_cross_entropy_with_a_share_of_the_auxiliary_heads(with_auxiliar
     assert torch.equal(output.logits, expected.logits)
 
 
+def test_loss_of_a_network_for_parsing_is_that_of_both_predictions_and_of_edges(parsing, pixels, labels):
+    model = CCNetForSemanticSegmentation.from_network(parsing)
+    with torch.no_grad():
+        output, expected = model(pixels, labels=labels), parsing(pixels)
+    upsampled = [parsing.resize_logits(logits, labels.shape[1:]) for logits in (*expected[:2], expected.edge_logits)]
+    edges = ccnet.EdgeCrossEntropy()(upsampled[2], ccnet.edge_truth(labels))
+    total = sum(ccnet.CrossEntropy()(logits, labels) for logits in upsampled[:2]) + edges
+    assert output.loss.item() == pytest.approx(total.item(), rel=1e-5)
+    assert edges > 0.1
+
+
 def test_output_has_what_was_asked_for(tiny, pixels, labels):
     model = CCNetForSemanticSegmentation.from_network(tiny)
     output = model(pixels)

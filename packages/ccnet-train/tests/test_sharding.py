@@ -27,6 +27,7 @@ def accelerator_with(plugin):
 
 def test_the_units_are_the_stem_the_residual_blocks_and_the_heads():
     assert unit_classes(network_of("ccnet_small")) == ["AuxiliaryHead", "BasicBlock", "CrissCrossHead", "Stem"]
+    assert unit_classes(network_of("ccnet_small_ce2p")) == ["BasicBlock", "ParsingHead", "Stem"]
     assert unit_classes(network_of("ccnet_tiny")) == ["Bottleneck", "CrissCrossHead", "Stem"]
 
 

@@ -12,6 +12,7 @@ ATTENTION_NAMES = {"criss_cross": "criss-cross attention", "non_local": "non-loc
 """What a reader calls `HeadConfig.attention`."""
 
 PAPER = "https://arxiv.org/abs/1811.11721"
+CE2P = "https://arxiv.org/abs/1809.05996"
 CITATION = """\
 @inproceedings{huang2019ccnet,
   title = {CCNet: Criss-Cross Attention for Semantic Segmentation},
@@ -39,11 +40,12 @@ def model_card(
     legend. `repository` is "org/name". Raises ConfigError for values that the metadata cannot hold.
     """
     caption = "A picture, the prediction laid over it, and its classes" if has_picture else "The colours of the classes"
+    more = _clips(config.head) + _parsing(config)
     return f"""---
 {metadata(config, metrics, datasets, license)}---
 # {markdown(config.name)}
 
-A semantic segmentation network {_attention(config.head)} for {config.num_classes} classes.{_clips(config.head)}
+A semantic segmentation network {_attention(config.head)} for {config.num_classes} classes.{more}
 
 ![{caption}](picture.png)
 
@@ -98,6 +100,15 @@ def _clips(head: HeadConfig) -> str:
     return (
         f"\n\nIt labels a frame of a video from this frame and the {head.frames - 1} before it; a picture is a clip of "
         "one frame. `ccnet.ClipPredictor` and `ccnet predict` follow a video."
+    )
+
+
+def _parsing(config: CCNetConfig) -> str:
+    if config.parsing is None:
+        return ""
+    return (
+        f"\n\nIts head is that of [CE2P]({CE2P}) for parsing humans: detail of the backbone's first stage and edges "
+        "between parts decide beside the context that attention gives."
     )
 
 

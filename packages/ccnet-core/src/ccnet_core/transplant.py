@@ -77,7 +77,8 @@ def _with_classes_of(config: CCNetConfig, checkpoint: Checkpoint, renamed: Renam
     if CLASSIFIER not in renamed.tensors:
         return config
     count, *others = renamed.tensors[CLASSIFIER].shape or (0,)
-    if count == 0 or others != [config.head.channels, 1, 1]:  # no classifier of this network: `fill` refuses it
+    channels = config.head.channels if config.parsing is None else config.parsing.channels
+    if count == 0 or others != [channels, 1, 1]:  # no classifier of this network: `fill` refuses it
         return config
     classes = checkpoint.classes if checkpoint.classes and len(checkpoint.classes) == count else None
     palette = checkpoint.palette if checkpoint.palette and len(checkpoint.palette) == count else None

@@ -32,11 +32,12 @@ class CCNetConfig(PreTrainedConfig):  # type: ignore[misc]
         return weights_folder.parse_config(self.to_dict(), core.CCNetConfig, "the configuration")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of config.json. Another number of classes has the colours of `default_palette`."""
+        """Return the content of config.json. Another number of classes has default colours and no `flip_pairs`."""
         labels = {str(index): name for index, name in (self.id2label or {}).items()}
         content = {key: copy.deepcopy(getattr(self, key)) for key in KEYS if hasattr(self, key)}
         if len(content.get("palette", ())) != len(labels):
             content["palette"] = [list(colour) for colour in core.default_palette(len(labels))]
+            content["flip_pairs"] = []
         return {
             "model_type": self.model_type,
             "architectures": ["CCNet"],

@@ -5,7 +5,7 @@ Shape letters: B batch, K classes, H and W size of the picture, h and w size of 
 
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ from ccnet_core import card, weights_folder
 from ccnet_core.card_picture import card_picture
 from ccnet_core.checks import require
 from ccnet_core.devices import find_device
-from ccnet_core.losses import CrossEntropy
-from ccnet_core.model import CCNet
+from ccnet_core.losses import CrossEntropy, EdgeCrossEntropy, edge_truth
+from ccnet_core.model import CCNet, CCNetOutput
 from ccnet_core.tensors import FLOATING, require_floating
 from ccnet_core.transformers.config import CCNetConfig
 from ccnet_core.weights_folder import MAX_SHARD_SIZE, OpenFolder
@@ -75,30 +75,34 @@ class CCNetForSemanticSegmentation(PreTrainedModel):  # type: ignore[misc]
 
         `logits` are (B, K, h, w), before upsampling. With `labels` (B, H, W), integers, `loss` is the cross-entropy of
         the upsampled logits over pixels that are not labelled 255, and 0.4 times that of the auxiliary head if there
-        is one; with a head for parsing, that of both predictions, without the edges. `hidden_states` are the feature
+        is one; with a head for parsing it is that of both predictions, and of edges. `hidden_states` are the feature
         maps of the backbone's stages (B, C_i, h_i, w_i), if asked for. Raises ConfigError for `output_attentions`: see
         :func:`ccnet_core.attention_map`.
         """
         require(not output_attentions, "output_attentions: a CCNet keeps no weights. Use ccnet_core.attention_map")
         features = self.network.features(pixel_values)
-        logits, auxiliary_logits, *_ = self.network.segment(features, auxiliary=labels is not None)
-        loss = None
-        if labels is not None:
-            loss = self._loss(logits, labels)
-            if auxiliary_logits is not None:
-                weight = AUXILIARY_WEIGHT if self.network.config.parsing is None else 1.0
-                loss = loss + weight * self._loss(auxiliary_logits, labels)
+        output = self.network.segment(features, auxiliary=labels is not None)
+        loss = None if labels is None else self._loss(output, labels)
         asked = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = SemanticSegmenterOutput(loss=loss, logits=logits, hidden_states=tuple(features) if asked else None)
+        states = tuple(features) if asked else None
+        returned = SemanticSegmenterOutput(loss=loss, logits=output.logits, hidden_states=states)
         as_output = self.config.return_dict if return_dict is None else return_dict
-        return output if as_output else output.to_tuple()
+        return returned if as_output else returned.to_tuple()
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        height, width = labels.shape[-2:]
-        loss: Tensor = CrossEntropy(ignore_index=IGNORE_INDEX)(
-            self.network.resize_logits(logits.float(), (height, width)), labels
-        )
+    def _loss(self, output: CCNetOutput, labels: Tensor) -> Tensor:
+        loss = self._cross_entropy(CrossEntropy, output.logits, labels)
+        if output.auxiliary_logits is not None:
+            weight = AUXILIARY_WEIGHT if output.edge_logits is None else 1.0
+            loss = loss + weight * self._cross_entropy(CrossEntropy, output.auxiliary_logits, labels)
+        if output.edge_logits is not None:
+            edges = edge_truth(labels, IGNORE_INDEX)
+            loss = loss + self._cross_entropy(EdgeCrossEntropy, output.edge_logits, edges)
         return loss
+
+    def _cross_entropy(self, kind: type[CrossEntropy], logits: Tensor, labels: Tensor) -> Tensor:
+        height, width = labels.shape[-2:]
+        upsampled = self.network.resize_logits(logits.float(), (height, width))
+        return cast(Tensor, kind(ignore_index=IGNORE_INDEX)(upsampled, labels))
 
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: Any = None, every_n_layers: int = 1, offload: bool = False
