@@ -56,7 +56,7 @@ def test_network_exports_for_any_batch_and_for_sizes_that_are_multiples_of_its_s
     stride = model.backbone.stride
     shapes = {"image": {0: torch.export.Dim("batch", min=1, max=16), 2: stride * height, 3: stride * width}}
     image = torch.randint(0, 256, (2, 3, 4 * stride, 5 * stride), dtype=torch.uint8)
-    exported = torch.export.export(model.eval(), (image,), dynamic_shapes=shapes).module()
+    exported = torch.export.export(model.double().eval(), (image,), dynamic_shapes=shapes).module()
     for size in ((1, 3, 3 * stride, 7 * stride), (3, 3, 8 * stride, 2 * stride)):
         image = torch.randint(0, 256, size, dtype=torch.uint8)
         assert_same(outputs(exported, image), outputs(model, image))
