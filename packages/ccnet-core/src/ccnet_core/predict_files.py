@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Unpack
+from typing import Any, Unpack
 
 from ccnet_core.bar import bar
 from ccnet_core.errors import PictureError
-from ccnet_core.outputs import Outputs
+from ccnet_core.outputs import Outputs, Results
 from ccnet_core.picture_files import Named
 from ccnet_core.predict import PlanOptions, Segmenter
-from ccnet_core.predict_many import PicturePrediction, predict_many
 from ccnet_core.video import predict_video
 
 WRITERS = min(4, os.cpu_count() or 1)
@@ -34,9 +33,9 @@ class Outcome:
 
 
 def predict_files(
-    model: Segmenter,
+    model: Any,
     sources: Sequence[Named],
-    outputs: Outputs,
+    outputs: Results,
     outcome: Outcome,
     *,
     batch_size: int = 4,
@@ -46,9 +45,10 @@ def predict_files(
 ) -> None:
     """Predict pictures and videos, and write `outputs` for each, keeping account in `outcome` as it goes.
 
-    Those whose outputs are all there are skipped, unless `overwrite`. What cannot be read does not stop the rest.
-    Every file is whole or not there, also after Ctrl-C. `show` shows bars on stderr; the options are those of
-    :func:`ccnet_core.predict`. Raises OSError where nothing can be written.
+    `model` is a network of the kind that `outputs` are for. Pictures whose outputs are all there are skipped, unless
+    `overwrite`. What cannot be read does not stop the rest. Every file is whole or not there, also after Ctrl-C. `show`
+    shows bars on stderr; the options are those of :func:`ccnet_core.predict`. Raises OSError where nothing can be
+    written.
     """
     waiting = [named for named in sources if overwrite or not outputs.are_there(named)]
     outcome.skipped += len(sources) - len(waiting)
@@ -58,13 +58,14 @@ def predict_files(
     )
     for named in waiting:
         if named.is_video:
+            assert isinstance(outputs, Outputs)  # `ccnet predict` refuses a video for any other kind of network
             _predict_video(model, named, outputs, outcome, batch_size=batch_size, show=show, **options)
 
 
 def predict_pictures(
-    model: Segmenter,
+    model: Any,
     pictures: Iterable[Named],
-    outputs: Outputs,
+    outputs: Results,
     outcome: Outcome,
     *,
     total: int,
@@ -81,16 +82,14 @@ def predict_pictures(
         outcome.failures.append(str(error))
         shown.update()
 
-    predictions = predict_many(
-        model, pictures, batch_size=batch_size, read=lambda named: named.source, on_error=fail, **options
-    )
+    predictions = outputs.predict(model, pictures, batch_size=batch_size, on_error=fail, **options)
     with (
         bar(total, "predict", show=show and total > 0) as shown,
         _Writer(outputs, outcome) as writer,
         closing(predictions),
     ):
-        for prediction in predictions:
-            writer.write(prediction)
+        for found in predictions:
+            writer.write(found)
             shown.update()
 
 
@@ -117,7 +116,7 @@ def _predict_video(
 class _Writer:
     """Writes results in threads, so that compressing them takes no time from the network; few wait at a time."""
 
-    def __init__(self, outputs: Outputs, outcome: Outcome) -> None:
+    def __init__(self, outputs: Results, outcome: Outcome) -> None:
         self._outputs, self._outcome = outputs, outcome
         self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="ccnet-write")
         self._waiting: deque[Future[None]] = deque()
@@ -125,10 +124,9 @@ class _Writer:
     def __enter__(self) -> "_Writer":
         return self
 
-    def write(self, prediction: PicturePrediction) -> None:
+    def write(self, found: object) -> None:
         """Begin to write. Raises OSError if an earlier one could not be written."""
-        picture = prediction.picture.permute(1, 2, 0).cpu().numpy()
-        self._waiting.append(self._threads.submit(self._outputs.write, prediction.source, picture, prediction.labels))
+        self._waiting.append(self._threads.submit(self._outputs.keep, found))
         while len(self._waiting) > 2 * WRITERS:
             self._count(self._waiting.popleft())
 

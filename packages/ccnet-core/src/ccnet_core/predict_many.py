@@ -1,12 +1,12 @@
 """Predictions of many pictures: a thread reads them ahead, and those of one size are computed together."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Generic, TypeVar, Unpack
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from ccnet_core.checks import require
 from ccnet_core.clips import last_frame, to_frames
 from ccnet_core.predict import PlanOptions, Prediction, Segmenter, make_plan, predict_batch
 from ccnet_core.preprocess import Picture
+
+P = TypeVar("P")
 
 WINDOW_BATCHES = 4
 """Among how many batches of pictures those of one size are looked for."""
@@ -59,9 +61,42 @@ def predict_many(
     """
     require(isinstance(batch_size, int) and batch_size > 0, f"batch_size must be 1 or more, got {batch_size!r}")
     compute = partial(predict_batch, model, plan=make_plan(model, **options), scores=scores)
+    return _segmented(
+        compute_many(pictures, compute, batch_size=batch_size, progress=progress, read=read, on_error=on_error)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computed(Generic[P]):
+    """What was found in a picture: `source` is what was given, `picture` its pixels or those of a clip's last frame."""
+
+    source: Any
+    picture: Tensor
+    found: P
+
+
+def compute_many(
+    pictures: Iterable[Any],
+    compute: Callable[[Tensor], Sequence[P]],
+    *,
+    batch_size: int,
+    progress: bool = False,
+    read: Callable[[Any], Picture] | None = None,
+    on_error: Callable[[Any, Exception], None] | None = None,
+) -> Generator[Computed[P], None, None]:
+    """Do what :func:`predict_many` does with another `compute`: from pictures (B, ...) of one size to what is found."""
     items = _read_ahead(pictures, read or _as_given, ahead=batch_size)
     total = len(pictures) if isinstance(pictures, Sized) else None
-    return _predict_items(items, compute, batch_size, on_error, bar(total, "predict", show=progress))
+    return _compute_items(items, compute, batch_size, on_error, bar(total, "predict", show=progress))
+
+
+def _segmented(
+    computed: Generator[Computed[Prediction], None, None],
+) -> Generator[PicturePrediction, None, None]:
+    with closing(computed):
+        for one in computed:
+            labels, scores = one.found.labels, one.found.scores
+            yield PicturePrediction(source=one.source, picture=one.picture, labels=labels, scores=scores)
 
 
 def _as_given(picture: Picture) -> Picture:
@@ -72,7 +107,7 @@ def _as_given(picture: Picture) -> Picture:
 class _Read:
     source: Any
     picture: Tensor
-    prediction: Prediction | None = None
+    found: Any = None
 
 
 @dataclass
@@ -81,13 +116,13 @@ class _Unreadable:
     error: Exception
 
 
-def _predict_items(
+def _compute_items(
     items: Generator[_Read | _Unreadable, None, None],
-    compute: Callable[[Tensor], list[Prediction]],
+    compute: Callable[[Tensor], Sequence[P]],
     batch_size: int,
     on_error: Callable[[Any, Exception], None] | None,
     progress: AbstractContextManager["tqdm[Any]"],
-) -> Generator[PicturePrediction, None, None]:
+) -> Generator[Computed[P], None, None]:
     window: deque[_Read | _Unreadable] = deque()
     with closing(items), progress as shown:
         while _fill(window, items, WINDOW_BATCHES * batch_size):
@@ -97,10 +132,9 @@ def _predict_items(
                     raise item.error
                 on_error(item.source, item.error)
             else:
-                done = item.prediction or _predict_alike(item, window, compute, batch_size)
-                yield PicturePrediction(
-                    source=item.source, picture=last_frame(item.picture), labels=done.labels, scores=done.scores
-                )
+                if item.found is None:
+                    _compute_alike(item, window, compute, batch_size)
+                yield Computed(source=item.source, picture=last_frame(item.picture), found=item.found)
             window.popleft()
             shown.update()
 
@@ -119,19 +153,17 @@ def _bytes(item: _Read | _Unreadable) -> int:
     return item.picture.nbytes if isinstance(item, _Read) else 0
 
 
-def _predict_alike(
+def _compute_alike(
     first: _Read,
     window: Iterable[_Read | _Unreadable],
-    compute: Callable[[Tensor], list[Prediction]],
+    compute: Callable[[Tensor], Sequence[Any]],
     batch_size: int,
-) -> Prediction:
-    """Predict the first picture of the window, and with it the next ones of its size; return its prediction."""
-    waiting = (item for item in window if isinstance(item, _Read) and item.prediction is None)
+) -> None:
+    """Compute the first picture of the window, and with it the next ones of its size."""
+    waiting = (item for item in window if isinstance(item, _Read) and item.found is None)
     batch = [item for item in waiting if item.picture.shape == first.picture.shape][:batch_size]
-    predictions = compute(torch.stack([item.picture for item in batch]))
-    for item, prediction in zip(batch, predictions, strict=True):
-        item.prediction = prediction
-    return predictions[0]
+    for item, found in zip(batch, compute(torch.stack([item.picture for item in batch])), strict=True):
+        item.found = found
 
 
 def _read_ahead(

@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 
-from ccnet_core.model import CCNet
-from ccnet_core.outputs import Outputs
+from ccnet_core.outputs import Results
 from ccnet_core.picture_files import SUFFIXES, Named
 from ccnet_core.predict import PlanOptions
 from ccnet_core.predict_files import Outcome, predict_files, predict_pictures
@@ -18,9 +17,9 @@ from ccnet_train.launch import Accelerator, gather_texts, own_errors, sum_over_p
 
 
 def predict_files_shared(
-    model: CCNet,
+    model: Any,
     sources: Sequence[Named],
-    outputs: Outputs,
+    outputs: Results,
     accelerator: Accelerator,
     *,
     batch_size: int = 4,
@@ -48,9 +47,9 @@ def predict_files_shared(
 
 
 def predict_split_shared(
-    model: CCNet,
+    model: Any,
     dataset: SampleDataset,
-    outputs: Outputs,
+    outputs: Results,
     accelerator: Accelerator,
     *,
     batch_size: int = 4,
@@ -75,7 +74,7 @@ def predict_split_shared(
 
 
 def _pictures(
-    dataset: SampleDataset, indices: Sequence[int], outputs: Outputs, outcome: Outcome, *, overwrite: bool
+    dataset: SampleDataset, indices: Sequence[int], outputs: Results, outcome: Outcome, *, overwrite: bool
 ) -> Iterator[Named]:
     """Give the pictures whose outputs are not there, keeping account of the others."""
     for index in indices:

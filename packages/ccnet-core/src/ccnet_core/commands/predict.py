@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 from ccnet_core import files
 from ccnet_core.commands.options import add_model_options, add_speed_options, load_model, optimized, pair
-from ccnet_core.config import TTA_SCALES, CCNetConfig, Mode
-from ccnet_core.errors import PictureError
-from ccnet_core.outputs import DEFAULT, ENDINGS, VIDEO_ENDINGS, Outputs
+from ccnet_core.config import TTA_SCALES, Mode
+from ccnet_core.errors import ConfigError, OtherKindError, PictureError
+from ccnet_core.kinds import Kind, find_kind
+from ccnet_core.outputs import DEFAULT, ENDINGS, VIDEO_ENDINGS, Outputs, Results
 from ccnet_core.picture_files import LIST, Named, find_pictures
 from ccnet_core.predict_files import Outcome, predict_files
 from ccnet_core.video import require_av
@@ -43,10 +44,10 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--save",
         type=kinds,
-        default=DEFAULT,
         metavar="KIND,...",
         help="what to write of each: overlay, labels (a PNG of class indices with palette), json (the area of each "
-        f"class), side (picture beside classes); of a video overlay or side (default: {','.join(DEFAULT)})",
+        f"class), side (picture beside classes); of a video overlay or side (default: {','.join(DEFAULT)}); of objects "
+        "overlay, with those that score 0.5 or more, or json, all of them in COCO's form (default: overlay)",
     )
     command.add_argument("--opacity", type=share, default=0.5, metavar="N", help="of overlays, 0 to 1 (default: 0.5)")
     command.add_argument("--overwrite", action="store_true", help="predict again what has been written")
@@ -105,8 +106,8 @@ def count(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Write the results of every picture, and say how it went; return the exit code."""
     sources = find_sources(options)
-    outcome, model = Outcome(), optimized(load_model(options), options)
-    outputs = outputs_of(options, model.config)
+    model, outputs = prepare(options, sources)
+    model, outcome = optimized(model, options), Outcome()
     try:
         predict_files(
             model,
@@ -135,16 +136,40 @@ def find_sources(options: argparse.Namespace) -> list[Named]:
     lines = sys.stdin if LIST in options.pictures else ()
     sources = find_pictures(options.pictures, lines, out=options.out, results=[*ENDINGS.values()])
     if any(named.is_video for named in sources):
-        if not set(options.save) & set(VIDEO_ENDINGS):
+        if not set(options.save or DEFAULT) & set(VIDEO_ENDINGS):
             raise PictureError(f"--save: of a video only {' and '.join(VIDEO_ENDINGS)} can be saved. Add one of them.")
         require_av()
     files.require_folder(options.out)
     return sources
 
 
-def outputs_of(options: argparse.Namespace, config: CCNetConfig) -> Outputs:
-    """Return what the options of :func:`add_output_options` ask for."""
-    return Outputs(folder=options.out, kinds=options.save, opacity=options.opacity, config=config)
+def prepare(options: argparse.Namespace, sources: Sequence[Named] = ()) -> tuple[Any, Results]:
+    """Return the network that the options name, whatever its kind, and what they ask to be written of `sources`.
+
+    Raises ConfigError for options that its kind does not have.
+    """
+    how: dict[str, Any] = {"folder": options.out, "opacity": options.opacity}
+    if options.save is not None:
+        how["kinds"] = options.save
+    try:
+        model = load_model(options)
+    except OtherKindError as error:
+        kind = find_kind(error)
+        _refuse_others(options, sources, kind)
+        network = kind.load(options.model, device=options.device, backend=options.backend)
+        return network, kind.results(network, **how)
+    return model, Outputs(config=model.config, **how)
+
+
+def _refuse_others(options: argparse.Namespace, sources: Sequence[Named], kind: Kind) -> None:
+    """Raise ConfigError for options and PictureError for videos, which only networks with one class per pixel take."""
+    names = ("mode", "crop", "stride", "resize", "tta", "fast", "dtype", "compile")
+    given = [f"--{name}" for name in names if getattr(options, name, None)]
+    if given:
+        raise ConfigError(f"{given[0]}: the model finds {kind.finds}, and takes every picture whole. Leave it out.")
+    videos = [named for named in sources if named.is_video]
+    if videos:
+        raise PictureError(f"{videos[0].source}: the model finds {kind.finds} in pictures only. Leave the video out.")
 
 
 def what_of(sources: Sequence[Named]) -> str:
@@ -152,7 +177,7 @@ def what_of(sources: Sequence[Named]) -> str:
     return str(sources[0].source) if len(sources) == 1 else f"{len(sources)} pictures"
 
 
-def places_of(sources: Sequence[Named], outputs: Outputs) -> list[str]:
+def places_of(sources: Sequence[Named], outputs: Results) -> list[str]:
     """Return the files of the only one of `sources`; of several those of one called NAME."""
     if len(sources) > 1:
         sources = [Named(named.source, "NAME") for named in sources]

@@ -5,16 +5,16 @@ import os
 from typing import Any
 
 from ccnet_core import files
-from ccnet_core.commands.options import add_model_options, load_model
+from ccnet_core.commands.options import add_model_options
 from ccnet_core.commands.predict import (
     EXIT_CODES,
     PICTURES,
     add_output_options,
     add_plan_options,
     find_sources,
-    outputs_of,
     places_of,
     plan_options,
+    prepare,
     report,
     what_of,
 )
@@ -66,8 +66,8 @@ def _predict_files(options: argparse.Namespace) -> tuple[Outcome, str, list[str]
         raise TrainError("Give pictures, or --recipe RECIPE for those of a dataset.")
     if LIST in options.pictures and launched_processes(os.environ) > 1:
         raise TrainError("A list on stdin (-) cannot be shared by several processes. Give files, folders or patterns.")
-    sources, model = find_sources(options), load_model(options)
-    outputs = outputs_of(options, model.config)
+    sources = find_sources(options)
+    model, outputs = prepare(options, sources)
     with open_accelerator() as accelerator:
         model.to(accelerator.device)
         outcome = predict_files_shared(model, sources, outputs, accelerator, **_how(options), **plan_options(options))
@@ -82,8 +82,7 @@ def _predict_split(options: argparse.Namespace) -> tuple[Outcome, str, list[str]
     check_data(data, splits=(options.split,))
     dataset = load_split(data, options.split)
     files.require_folder(options.out)
-    model = load_model(options)
-    outputs = outputs_of(options, model.config)
+    model, outputs = prepare(options)
     with open_accelerator() as accelerator:
         model.to(accelerator.device)
         outcome = predict_split_shared(model, dataset, outputs, accelerator, **_how(options), **plan_options(options))
