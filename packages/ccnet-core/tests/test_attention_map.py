@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import ccnet_core as ccnet
-from ccnet_core.attention_map import attention_maps
+from ccnet_core.attention_map import as_seen, attention_maps
+from ccnet_core.resize import fit_bytes
 
 MEAN, STD = (
     torch.tensor(v, dtype=torch.float64)[:, None, None] for v in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -119,6 +120,37 @@ def test_the_weights_of_all_positions_are_never_held(little_memory, enliven):
     wide = ccnet.CCNet.from_config("ccnet_tiny", num_classes=4)
     found = ccnet.attention_map(enliven(wide), np.zeros((960, 960, 3), np.uint8), point=(480, 480))
     assert found.shape == (240, 240)  # 240 * 240 * 480 weights of each step would take 111 MB, and as much in between
+
+
+def with_plan(model, **plan):
+    model.config = dataclasses.replace(model.config, inference=ccnet.InferencePlan(**plan))
+    return model
+
+
+@pytest.mark.parametrize(("point", "place"), [((0, 0), (0, 5)), ((50, 36), (30, 26)), ((20, 25), (12, 20))])
+def test_a_model_that_fits_pictures_looks_at_the_crop(tiny, picture, point, place):
+    """37 x 51 pixels in 32 x 31: three fifths of the size, 4.7 pixels of black above and below."""
+    crop = fit_bytes(torch.from_numpy(picture).permute(2, 0, 1)[None], (32, 31))[0]
+    expected = attention_maps(tiny, crop, points=[place])[0]
+    with_plan(tiny, mode="fit", crop=(32, 31))
+    shown, points = as_seen(tiny, picture, [point])
+    assert points == [place]
+    assert torch.equal(shown, crop)
+    for found, step in zip(attention_maps(tiny, picture, points=[point])[0], expected, strict=True):
+        np.testing.assert_array_equal(found, step)
+
+
+def test_other_models_look_at_the_picture(tiny, picture):
+    with_plan(tiny, mode="slide", crop=(16, 16), stride=(8, 8))
+    shown, points = as_seen(tiny, picture, [(9, 30)])
+    assert points == [(9, 30)]
+    np.testing.assert_array_equal(shown.permute(1, 2, 0), picture)
+
+
+@pytest.mark.parametrize("plan", [{}, {"mode": "fit", "crop": (99, 99)}])
+def test_a_point_is_one_of_the_picture_whatever_the_crop(tiny, picture, plan):
+    with pytest.raises(ccnet.PictureError, match="60,0 is outside the picture of 51x37"):
+        ccnet.attention_map(with_plan(tiny, **plan), picture, point=(60, 0))
 
 
 def test_no_number_of_steps_means_two_or_the_only_one(tiny, picture):

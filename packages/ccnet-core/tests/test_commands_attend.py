@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 import ccnet_core as ccnet
@@ -17,6 +19,17 @@ def test_each_point_gets_a_row(run, weights, photo, pixels, tmp_path):
         assert run("attend", photo, "--model", weights, *words, "--out", tmp_path / f"{name}.png").returncode == 0
     one, two, both = (pixels(tmp_path / f"{name}.png") for name in ("one", "two", "both"))
     assert (both == render.stack([one, two])).all()
+
+
+def test_a_model_that_fits_pictures_is_drawn_on_the_crop(run, tiny, photo, pixels, tmp_path):
+    plan = ccnet.InferencePlan(mode="fit", crop=(300, 260))
+    tiny.config = dataclasses.replace(tiny.config, inference=plan)
+    tiny.save_pretrained(tmp_path / "fit")
+    done = run("attend", photo, "--model", tmp_path / "fit", "--point", "50,36", "--out", tmp_path / "a.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    drawn = pixels(tmp_path / "a.png")
+    assert drawn.shape[0] > 300
+    assert (drawn[-20:, :260] == 0).all()  # black below a picture that is wider than high
 
 
 @pytest.mark.parametrize(

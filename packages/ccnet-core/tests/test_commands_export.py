@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def test_onnx_is_written_and_compared_and_python_of_the_page_runs_it(run, tiny, 
     with Image.open("labels.png") as saved:
         assert np.array_equal(np.asarray(saved), ccnet.predict(tiny, "street.jpg").labels)
         assert saved.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+
+
+def test_a_model_that_fits_pictures_says_that_its_file_does_not(run, tiny, tmp_path):
+    plan = ccnet.InferencePlan(mode="fit", crop=(24, 31))
+    tiny.config = dataclasses.replace(tiny.config, inference=plan)
+    tiny.save_pretrained(tmp_path / "fit")
+    done = run("export", "--model", tmp_path / "fit", "--out", tmp_path / "tiny.pt2", "--output", "logits")
+    says = "this model fits pictures into 24x31 pixels (height x width), which the file does not do"
+    assert done.stdout.splitlines()[2:] == [says]
 
 
 def test_pt2_is_a_program_and_may_give_logits_alone(run, tiny, weights, tmp_path):

@@ -8,6 +8,7 @@ from PIL import Image
 
 import ccnet_core as ccnet
 from ccnet_core import render
+from ccnet_core.attention_map import as_seen
 from ccnet_core.config import TTA_SCALES
 from ccnet_core.demo import answers as room
 from ccnet_core.demo.answers import Answers
@@ -84,6 +85,22 @@ def test_the_way_of_the_models_plan_comes_first(answers, tiny, monkeypatch):
     plan = dataclasses.replace(tiny.config.inference, mode="slide", crop=(16, 24), stride=(11, 16))
     monkeypatch.setattr(tiny, "config", dataclasses.replace(tiny.config, inference=plan))
     assert next(iter(answers.ways())) == "windows of 24x16"
+
+
+def test_a_model_that_fits_pictures_does_so_first(answers, tiny, photo, picture, monkeypatch):
+    plan = dataclasses.replace(tiny.config.inference, mode="fit", crop=(24, 31))
+    monkeypatch.setattr(tiny, "config", dataclasses.replace(tiny.config, inference=plan))
+    way, *others = answers.ways()
+    assert way == "fitted into 31x24"
+    assert others == ["whole picture", "windows of 512x512", "six scales + mirror images"]
+    for way, mode in (("fitted into 31x24", "fit"), ("whole picture", "whole")):
+        expected = ccnet.predict(tiny, picture, mode=mode).labels
+        np.testing.assert_array_equal(pixels(answers.segment(str(photo), way)["indices"])[..., 0], expected)
+    shown, [place] = as_seen(tiny, picture, [(9, 30)])
+    maps = [ccnet.attention_map(tiny, picture, point=(9, 30), recurrence=step) for step in (1, 2)]
+    expected = render.attention_panels(shown.permute(1, 2, 0).numpy(), place, maps)[1:]
+    for found, panel in zip(answers.attend(str(photo), (9, 30)), expected, strict=True):
+        np.testing.assert_array_equal(found, panel)
 
 
 def test_a_plan_without_windows_has_windows_all_the_same(answers):

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -58,3 +59,10 @@ def test_metadata_hold_what_a_reader_of_labels_needs(tiny):
     assert facts["classes"] == '["class 0", "class 1", "class 2", "class 3"]'
     assert facts["palette"] == "[[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]"
     assert (facts["model"], facts["align_corners"], facts["stride"]) == ("ccnet_tiny", "false", "4")
+    assert "fit" not in facts
+
+
+def test_metadata_hold_the_crop_into_which_pictures_must_be_fitted(tiny):
+    plan = ccnet.InferencePlan(mode="fit", crop=(473, 384))
+    tiny.config = dataclasses.replace(tiny.config, inference=plan)
+    assert metadata(tiny)["fit"] == "[473, 384]"

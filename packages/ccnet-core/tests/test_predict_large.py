@@ -101,6 +101,13 @@ def test_crop_and_stride_default_to_the_models_plan(tiny, picture, source, tmp_p
     np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), ccnet.predict(tiny, picture).labels)
 
 
+def test_a_model_that_fits_pictures_slides_over_large_ones(tiny, picture, source, tmp_path):
+    expected = ccnet.predict(tiny, picture, mode="slide", crop=(16, 24), stride=(10, 16)).labels
+    tiny.config = dataclasses.replace(tiny.config, inference=ccnet.InferencePlan(mode="fit", crop=(16, 24)))
+    ccnet.predict_large(tiny, source, tmp_path / "labels.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), expected)
+
+
 @pytest.mark.parametrize("name", ["labels.npy", "labels.tif"])
 def test_more_than_256_classes_are_int32(picture, source, tmp_path, name):
     model = ccnet.CCNet.from_config("ccnet_tiny", num_classes=300).eval()

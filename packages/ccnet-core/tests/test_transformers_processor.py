@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -72,6 +73,12 @@ def test_several_sizes_are_a_list_and_no_tensor(processor, picture):
         (lambda p: CCNetImageProcessor()(p, do_rescale=True), "do_rescale: not done here"),
         (lambda p: CCNetImageProcessor(do_resize=True)(p), "do_resize needs size="),
         (lambda p: CCNetImageProcessor(do_resize=True, size={"shortest_edge": 9})(p), "do_resize needs size="),
+        (lambda p: CCNetImageProcessor(fit={"height": 9}), "the processor needs fit="),
+        (
+            lambda p: CCNetImageProcessor(fit={"height": 9, "width": 1}),
+            "mode 'fit' needs crop, height and width from 2",
+        ),
+        (lambda p: CCNetImageProcessor(fit={"height": 9, "width": 9})(p, do_resize=True), "Leave do_resize out"),
         (lambda p: CCNetImageProcessor()(p, p), r"integers \(H, W\), got uint8 \(37, 51, 3\)"),
         (lambda p: CCNetImageProcessor()(p / 255), r"must be uint8 \(H, W, 3\)"),
     ],
@@ -96,6 +103,47 @@ def test_labels_are_predicts(tiny, processor, picture):
     assert torch.equal(torch.stack(small), logits.argmax(1))
     with pytest.raises(ccnet.ConfigError, match="2 pictures but 1 target_sizes"):
         processor.post_process_semantic_segmentation(outputs, [(37, 51)])
+
+
+@pytest.fixture
+def fitting(tiny, tmp_path):
+    """The processor of a model that fits pictures into 24 x 31."""
+    plan = ccnet.InferencePlan(mode="fit", crop=(24, 31))
+    tiny.config = dataclasses.replace(tiny.config, inference=plan)
+    tiny.save_pretrained(tmp_path / "fit")
+    return AutoImageProcessor.from_pretrained(tmp_path / "fit")
+
+
+def test_labels_of_a_model_that_fits_pictures_are_predicts_whatever_their_sizes(tiny, fitting, picture):
+    pictures = [picture, picture[:, :9].copy(), picture[:1].copy()]
+    inputs = fitting(pictures, return_tensors="pt")
+    assert inputs["pixel_values"].shape == (3, 3, 24, 31)
+    outputs = SimpleNamespace(logits=tiny(inputs["pixel_values"]).logits)
+    found = fitting.post_process_semantic_segmentation(outputs, [one.shape[:2] for one in pictures])
+    for labels, one in zip(found, pictures, strict=True):
+        assert np.array_equal(labels, ccnet.predict(tiny, one).labels)
+
+
+@pytest.mark.parametrize("size", [(37, 51), (80, 9), (24, 31), (1, 1)])
+def test_maps_are_fitted_with_their_pictures(fitting, size):
+    labels = np.random.default_rng(0).integers(0, 200, size)
+    found = fitting(np.zeros((*size, 3), np.uint8), labels, return_tensors="pt")["labels"][0]
+    factor = 30 / max(size[1] - 1, (size[0] - 1) * 31 / 24, 1)
+    for y in range(24):
+        for x in range(31):
+            row, column = (
+                int(np.floor((extent - 1) / 2 + (place - middle) / factor + 0.5))
+                for place, extent, middle in zip((y, x), size, (11.5, 15), strict=True)
+            )
+            inside = 0 <= row < size[0] and 0 <= column < size[1]
+            assert found[y, x] == (labels[row, column] if inside else 255)
+
+
+def test_saved_processor_of_a_fit_is_the_file_of_the_weights_folder(fitting, tmp_path):
+    fitting.save_pretrained(tmp_path)
+    written, expected = (json.loads((f / "preprocessor_config.json").read_text()) for f in (tmp_path, tmp_path / "fit"))
+    assert written == expected
+    assert written["fit"] == {"height": 24, "width": 31}
 
 
 def test_processor_of_no_folder_does_not_guess_how_logits_become_a_map(picture):

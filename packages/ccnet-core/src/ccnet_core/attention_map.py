@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ccnet_core.checks import is_whole, require
 from ccnet_core.errors import ConfigError, PictureError
+from ccnet_core.fit import Fit
 from ccnet_core.model import CCNet
 from ccnet_core.predict import evaluating
 from ccnet_core.preprocess import Picture, to_tensor
 from ccnet_core.rcca import CrissCrossAttention, RecurrentCrissCrossAttention
+from ccnet_core.resize import fit_bytes
 
 Map = NDArray[np.float32]
 
@@ -27,7 +29,8 @@ def attention_map(model: CCNet, image: Picture, *, point: tuple[int, int], recur
     The result is float32 (h, w), not negative, and sums to 1. With `recurrence` 1 it is the pixel's own cross in the
     network's last step, with 2 the product of the last two steps, which reaches every position; None follows two
     steps, or one if the network has no more. Only the attention weights are followed, not the `+ x` beside them.
-    The pixel stands for the position that covers it when the map is laid over the picture.
+    The pixel stands for the position that covers it when the map is laid over the picture: that of :func:`as_seen`,
+    which is another one if the model's plan fits pictures into a crop.
 
     `image` is what :func:`ccnet_core.predict` takes. Memory is that of the network for the whole picture: the weights
     of one row of positions are computed at a time. Raises PictureError for a point outside or no point at all,
@@ -48,12 +51,26 @@ def attention_maps(
     recurrence = min(2, known) if recurrence is None else recurrence
     valid = is_whole(recurrence) and 1 <= recurrence <= known
     require(valid, f"recurrence must be from 1 to {known}, the steps of this network; got {recurrence}")
-    picture = to_tensor(image)
+    picture, places = as_seen(model, image, points)
     size = (picture.shape[1], picture.shape[2])
-    pixels = [_pixel(point, size) for point in points]
     with evaluating(model):
         steps = _last_steps(model, modules, picture, recurrence)
-        return [[share.cpu().numpy() for share in _follow(steps, pixel, size)] for pixel in pixels]
+        return [[share.cpu().numpy() for share in _follow(steps, (y, x), size)] for x, y in places]
+
+
+def as_seen(model: CCNet, image: Picture, points: Sequence[tuple[int, int]]) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Return the picture, uint8 (3, H, W), on which :func:`attention_maps` lie, and where `points` (x, y) are there.
+
+    It is the picture itself, but in mode "fit" of the model's plan the crop into which it is fitted. Raises
+    PictureError for a point outside of the picture or no point at all.
+    """
+    picture, plan = to_tensor(image), model.config.inference
+    size = (picture.shape[1], picture.shape[2])
+    pixels = [_pixel(point, size) for point in points]
+    if plan.mode == "fit" and plan.crop is not None:
+        fit = Fit(size, plan.crop)
+        picture, pixels = fit_bytes(picture[None], plan.crop)[0], [fit.pixel(pixel) for pixel in pixels]
+    return picture, [(x, y) for y, x in pixels]
 
 
 def attention_steps(model: CCNet) -> list[CrissCrossAttention]:

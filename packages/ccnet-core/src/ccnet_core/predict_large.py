@@ -48,9 +48,11 @@ def predict_large(
 
     `picture` is a TIFF, BigTIFF or `.npy`, as :func:`ccnet_core.picture_rows.open_rows` reads it; `out` ends in `.tif`,
     `.tiff` (tiles, deflated, coloured) or `.npy` (for `np.load(out, mmap_mode="r")`). `crop` and `stride` (height,
-    width) default to the model's plan. Labels are those of `predict(mode="slide")` with the same options, bit for bit.
-    `flip` averages with the mirror image. `blend="linear"` lets a window count less towards its border, where
-    mmsegmentation's rule, the default, lets all windows over a pixel count the same.
+    width) default to the model's plan. Of a model that fits pictures into a crop, windows have the size of that crop
+    and a step of two thirds of it, though such a model was trained on whole pictures and not on windows. Labels are
+    those of `predict(mode="slide")` with the same options, bit for bit. `flip` averages with the mirror image.
+    `blend="linear"` lets a window count less towards its border, where mmsegmentation's rule, the default, lets all
+    windows over a pixel count the same.
 
     `overlay` names a PNG of the picture under its labels, every so many pixels, 2048 of them at most along an edge.
     `progress(done, total)` is called after each window. :func:`estimate_large` says how much memory it takes.
@@ -131,7 +133,10 @@ def _windows(
 ) -> _Windows:
     """Return the windows of the model's plan, with `crop` and `stride` instead of its own where they are given."""
     require(blend in get_args(Blend), f"blend must be 'mean' or 'linear', got {blend!r}")
-    crop, stride = crop or model.config.inference.crop, stride or model.config.inference.stride
+    own = model.config.inference
+    crop, stride = crop or own.crop, stride or own.stride
+    if stride is None and crop is not None and own.mode == "fit":
+        stride = max(1, crop[0] * 2 // 3), max(1, crop[1] * 2 // 3)
     if crop is None or stride is None:
         raise ConfigError("The model's plan has no windows. Give crop and stride, such as 512, 512 and 341, 341.")
     plan = InferencePlan(mode="slide", crop=crop, stride=stride, flip=flip)  # which refuses what cannot be

@@ -238,6 +238,8 @@ def parse_config(content: dict[str, Any], kind: type[C], where: str) -> C:
 
 def preprocessor_json(config: CCNetConfig) -> dict[str, Any]:
     """Return the content of preprocessor_config.json: what transformers must, and must not, do with a picture."""
+    plan = config.inference
+    fit = {"fit": dict(zip(("height", "width"), plan.crop, strict=True))} if plan.mode == "fit" and plan.crop else {}
     # The model normalises, in float32, from bytes: a processor that did so too would do it twice.
     return {
         "image_processor_type": "CCNetImageProcessor",
@@ -247,4 +249,5 @@ def preprocessor_json(config: CCNetConfig) -> dict[str, Any]:
         "image_mean": list(config.pixels.mean),
         "image_std": list(config.pixels.std),
         "align_corners": config.align_corners,  # of the logits that become a map of labels
+        **fit,
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ccnet_core import render
-from ccnet_core.attention_map import attention_maps
+from ccnet_core.attention_map import as_seen, attention_maps
 from ccnet_core.commands.options import add_model_options, load_model, pair
 from ccnet_core.preprocess import to_tensor
 
@@ -34,9 +34,10 @@ def run(options: argparse.Namespace) -> None:
     model = load_model(options)
     tensor = to_tensor(options.picture)
     maps = attention_maps(model, tensor, points=options.point)
-    picture = tensor.permute(1, 2, 0).numpy()
-    rows = [render.attention_picture(picture, point, seen) for point, seen in zip(options.point, maps, strict=True)]
+    shown, points = as_seen(model, tensor, options.point)
+    picture = shown.permute(1, 2, 0).numpy()
+    rows = [render.attention_picture(picture, point, seen) for point, seen in zip(points, maps, strict=True)]
     out = options.out or Path(f"{Path(options.picture).stem}_attention.png")
     render.write_png(out, render.stack(rows))
-    points = "1 point" if len(rows) == 1 else f"{len(rows)} points"
-    print(f"{options.picture} -> {out} (the picture, then {len(maps[0])} steps of attention; {points})")
+    count = "1 point" if len(rows) == 1 else f"{len(rows)} points"
+    print(f"{options.picture} -> {out} (the picture, then {len(maps[0])} steps of attention; {count})")

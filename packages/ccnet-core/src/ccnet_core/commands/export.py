@@ -41,6 +41,10 @@ def run(options: argparse.Namespace) -> None:
     agreement = write(model, options.out, output=options.output, **({"size": options.size} if options.size else {}))
     print(f"{options.model} -> {options.out} ({kind}, {options.out.stat().st_size / 1e6:.1f} MB)")
     print(f"compared with torch: {agreement}")
+    plan = model.config.inference
+    if plan.mode == "fit" and plan.crop:
+        size = "{}x{}".format(*plan.crop)
+        print(f"this model fits pictures into {size} pixels (height x width), which the file does not do")
 
 
 def _format(path: Path, asked: str | None) -> str:

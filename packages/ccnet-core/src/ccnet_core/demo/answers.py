@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ccnet_core import render
-from ccnet_core.attention_map import attention_maps, attention_steps
+from ccnet_core.attention_map import as_seen, attention_maps, attention_steps
 from ccnet_core.config import TTA_SCALES
 from ccnet_core.demo.upload import read_upload
 from ccnet_core.errors import ConfigError
@@ -45,6 +45,8 @@ class Answers:
             f"windows of {crop[1]}x{crop[0]}": {"mode": "slide", "crop": crop, "stride": stride},
             "six scales + mirror images": {"scales": TTA_SCALES, "flip": True},
         }
+        if plan.mode == "fit" and plan.crop:
+            ways[f"fitted into {plan.crop[1]}x{plan.crop[0]}"] = {"mode": "fit"}
         return dict(sorted(ways.items(), key=lambda way: way[1].get("mode") != plan.mode))
 
     def segment(self, path: str, way: str) -> dict[str, Any]:
@@ -74,7 +76,8 @@ class Answers:
         """Return the picture in a file under what `point` = (x, y) looks at, one for each step. Raises CCNetError."""
         picture = read_upload(path, self.largest)
         maps = attention_maps(self.model, picture, points=[point])[0]
-        return render.attention_panels(picture.permute(1, 2, 0).numpy(), point, maps)[1:]
+        shown, [place] = as_seen(self.model, picture, [point])
+        return render.attention_panels(shown.permute(1, 2, 0).numpy(), place, maps)[1:]
 
 
 def _indices(labels: NDArray[np.integer]) -> Array:

@@ -98,13 +98,15 @@ def quiet() -> Iterator[None]:
 def metadata(model: CCNet) -> dict[str, str]:
     """Return what a user of a file must know about the network.
 
-    `model`, `classes` and `palette` (both as JSON), `align_corners` and `stride`, all as text.
+    `model`, `classes` and `palette` (both as JSON), `align_corners` and `stride`, all as text; and `fit`, as JSON the
+    height and width of the crop, of a model that fits pictures into one, which the file does not do.
     """
-    config = model.config
+    config, plan = model.config, model.config.inference
     return {
         "model": config.name,
         "classes": json.dumps(config.classes),
         "palette": json.dumps(config.palette),
         "align_corners": json.dumps(config.align_corners),
         "stride": str(model.backbone.stride),
+        **({"fit": json.dumps(plan.crop)} if plan.mode == "fit" else {}),
     }

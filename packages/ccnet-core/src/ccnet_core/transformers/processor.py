@@ -15,19 +15,24 @@ from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ccnet_core.checks import is_whole, require
+from ccnet_core.config import InferencePlan
 from ccnet_core.errors import PictureError
+from ccnet_core.fit import Fit
 from ccnet_core.predict import predictions_of
 from ccnet_core.preprocess import to_tensor
-from ccnet_core.resize import resize_bytes
-from ccnet_core.score_map import Logits, Resized
+from ccnet_core.resize import fit_bytes, resize_bytes
+from ccnet_core.score_map import Fitted, Logits, Resized, ScoreMap
+from ccnet_core.transformers.modeling import IGNORE_INDEX
 
 
 class CCNetImageProcessor(BaseImageProcessor):  # type: ignore[misc]
     """Pictures as bytes, at their own size unless `do_resize`; the model rescales and normalises by itself.
 
-    `size` is {"height": ..., "width": ...}. `image_mean` and `image_std` (0-255) say what the model does.
-    `align_corners` is the model's, for its logits. Raises ConfigError for `do_rescale` and `do_normalize`, which would
-    be done twice, and for a `size` that is none.
+    `size` is {"height": ..., "width": ...}, and so is `fit`, the crop of a model that fits pictures into one: pictures
+    are then fitted, maps too, 255 around them, and logits led back as in mode "fit" of `ccnet_core.predict`.
+    `image_mean` and `image_std` (0-255) say what the model does. `align_corners` is the model's, for its logits. Raises
+    ConfigError for `do_rescale` and `do_normalize`, which would be done twice, for a `size` or `fit` that is none, and
+    for `do_resize` beside `fit`.
     """
 
     model_input_names = ("pixel_values",)
@@ -42,12 +47,15 @@ class CCNetImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         image_mean: Sequence[float] | None = None,
         image_std: Sequence[float] | None = None,
         align_corners: bool | None = None,
+        fit: Mapping[str, int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         require(not (do_rescale or do_normalize), "do_rescale and do_normalize must be false: the model does both")
         self.do_resize, self.size, self.do_rescale, self.do_normalize = do_resize, size, False, False
-        self.image_mean, self.image_std, self.align_corners = image_mean, image_std, align_corners
+        self.image_mean, self.image_std, self.align_corners, self.fit = image_mean, image_std, align_corners, fit
+        if fit is not None:
+            InferencePlan(mode="fit", crop=_size(fit, "fit"))  # which refuses what cannot be
 
     def preprocess(
         self,
@@ -68,11 +76,13 @@ class CCNetImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         """
         asked = [name for name, value in options.items() if value]
         require(not asked, f"{', '.join(asked)}: not done here. The model rescales and normalises by itself")
-        target = _size(size or self.size) if (self.do_resize if do_resize is None else do_resize) else None
-        pictures = [_picture(image, target) for image in map(self.fetch_images, _listed(images))]
+        resize = self.do_resize if do_resize is None else do_resize
+        require(not (resize and self.fit), "do_resize: the model fits pictures into a crop. Leave do_resize out")
+        target, crop = _size(size or self.size, "do_resize") if resize else None, self._crop()
+        pictures = [_picture(image, target, crop) for image in map(self.fetch_images, _listed(images))]
         data: dict[str, list[NDArray[np.integer]]] = {"pixel_values": [*pictures]}
         if segmentation_maps is not None:
-            data["labels"] = [_map(labels, target) for labels in _listed(segmentation_maps)]
+            data["labels"] = [_map(labels, target, crop) for labels in _listed(segmentation_maps)]
         sizes = sorted({values.shape[-2:] for values in (*pictures, *data.get("labels", ()))})
         if return_tensors is not None and len(sizes) > 1:
             raise PictureError(
@@ -102,9 +112,14 @@ class CCNetImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             "give align_corners of the model's configuration",
         )
         height, width = map(int, size)
+        crop = self._crop()
         with torch.inference_mode():
-            view = Resized(Logits(logits), (height, width), bool(self.align_corners))
+            view: ScoreMap = Resized(Logits(logits), crop or (height, width), bool(self.align_corners))
+            view = view if crop is None else Fitted(view, (height, width))
             return torch.from_numpy(predictions_of([view])[0].labels).long()
+
+    def _crop(self) -> tuple[int, int] | None:
+        return None if self.fit is None else _size(self.fit, "fit")
 
 
 def _listed(images: Any) -> Sequence[Any]:
@@ -115,23 +130,36 @@ def _listed(images: Any) -> Sequence[Any]:
     return list(images) if is_batch else [images]
 
 
-def _size(size: Mapping[str, int] | None) -> tuple[int, int]:
+def _size(size: Mapping[str, int] | None, option: str) -> tuple[int, int]:
     edges = (size or {}).get("height"), (size or {}).get("width")
     sensible = all(is_whole(edge) and edge > 0 for edge in edges if edge is not None) and None not in edges
-    require(sensible, f'do_resize needs size={{"height": ..., "width": ...}}, got {size!r}')
+    name = "do_resize needs size" if option == "do_resize" else "the processor needs fit"
+    require(sensible, f'{name}={{"height": ..., "width": ...}}, got {size!r}')
     return int(edges[0] or 0), int(edges[1] or 0)
 
 
-def _picture(image: Any, target: tuple[int, int] | None) -> NDArray[np.uint8]:
+def _picture(image: Any, target: tuple[int, int] | None, crop: tuple[int, int] | None) -> NDArray[np.uint8]:
     picture = to_tensor(image)
+    if crop is not None:
+        return fit_bytes(picture[None], crop)[0].numpy()
     return (picture if target is None else resize_bytes(picture[None], target)[0]).numpy()
 
 
-def _map(labels: Any, target: tuple[int, int] | None) -> NDArray[np.int64]:
+def _map(labels: Any, target: tuple[int, int] | None, crop: tuple[int, int] | None) -> NDArray[np.int64]:
     indices = np.asarray(labels)
     if indices.ndim != 2 or indices.dtype.kind not in "iu":
         raise PictureError(f"A map of labels must be integers (H, W), got {indices.dtype} {indices.shape}.")
     if target is not None and indices.shape != target:
         smaller = Image.fromarray(indices.astype(np.int32)).resize((target[1], target[0]), Image.Resampling.NEAREST)
         indices = np.asarray(smaller)
-    return indices.astype(np.int64)
+    indices = indices.astype(np.int64)
+    return indices if crop is None else _fitted_map(indices, crop)
+
+
+def _fitted_map(indices: NDArray[np.int64], crop: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the nearest label to each pixel of the crop, `IGNORE_INDEX` around the map."""
+    fit = Fit((indices.shape[0], indices.shape[1]), crop)
+    bordered = np.pad(indices, 1, constant_values=IGNORE_INDEX)
+    nearest = ((fit.in_picture(axis) + 0.5).floor().long().numpy() + 1 for axis in (0, 1))
+    rows, columns = (place.clip(0, extent - 1) for place, extent in zip(nearest, bordered.shape, strict=True))
+    return bordered[np.ix_(rows, columns)]
