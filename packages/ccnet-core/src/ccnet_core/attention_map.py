@@ -29,8 +29,8 @@ def attention_map(model: CCNet, image: Picture, *, point: tuple[int, int], recur
     The result is float32 (h, w), not negative, and sums to 1. With `recurrence` 1 it is the pixel's own cross in the
     network's last step, with 2 the product of the last two steps, which reaches every position; None follows two
     steps, or one if the network has no more. Only the attention weights are followed, not the `+ x` beside them.
-    The pixel stands for the position that covers it when the map is laid over the picture: that of :func:`as_seen`,
-    which is another one if the model's plan fits pictures into a crop.
+    The pixel stands for the position that covers it when the map is laid over the picture; if the model's plan fits
+    pictures into a crop, over that: see :func:`ccnet_core.attention_map.as_seen`.
 
     `image` is what :func:`ccnet_core.predict` takes. Memory is that of the network for the whole picture: the weights
     of one row of positions are computed at a time. Raises PictureError for a point outside or no point at all,
@@ -59,7 +59,7 @@ def attention_maps(
 
 
 def as_seen(model: CCNet, image: Picture, points: Sequence[tuple[int, int]]) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Return the picture, uint8 (3, H, W), on which :func:`attention_maps` lie, and where `points` (x, y) are there.
+    """Return the picture, uint8 (3, H, W), on which an attention map lies, and where `points` (x, y) are there.
 
     It is the picture itself, but in mode "fit" of the model's plan the crop into which it is fitted. Raises
     PictureError for a point outside of the picture or no point at all.

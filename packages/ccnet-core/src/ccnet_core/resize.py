@@ -41,7 +41,7 @@ def resize_bytes(picture: Tensor, size: tuple[int, int], start: int = 0, stop: i
 
 
 def fit_bytes(picture: Tensor, crop: tuple[int, int], start: int = 0, stop: int | None = None) -> Tensor:
-    """Fit uint8 (B, C, H, W) into (B, C, *crop), black around it, and return its rows from `start` to `stop`.
+    """Fit uint8 (B, C, H, W) into `(B, C, *crop)`, black around it, and return its rows from `start` to `stop`.
 
     The geometry is that of :class:`ccnet_core.fit.Fit`. Pixels are interpolated between their neighbours, outside of
     the picture black ones, without antialiasing, as `cv2.warpAffine` does it; they are within 1 of the exact ones.

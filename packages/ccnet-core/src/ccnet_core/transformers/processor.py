@@ -162,4 +162,5 @@ def _fitted_map(indices: NDArray[np.int64], crop: tuple[int, int]) -> NDArray[np
     bordered = np.pad(indices, 1, constant_values=IGNORE_INDEX)
     nearest = ((fit.in_picture(axis) + 0.5).floor().long().numpy() + 1 for axis in (0, 1))
     rows, columns = (place.clip(0, extent - 1) for place, extent in zip(nearest, bordered.shape, strict=True))
-    return bordered[np.ix_(rows, columns)]
+    fitted: NDArray[np.int64] = bordered[np.ix_(rows, columns)]
+    return fitted
