@@ -35,6 +35,7 @@ class Instructions:
         found: list[tuple[Any, Any]] = [
             (cuda.threadIdx, SimpleNamespace(x=threads.number)),
             (cuda.blockIdx, SimpleNamespace(x=threads.block_number)),
+            (cuda.blockDim, SimpleNamespace(x=threads.in_block)),
             (cuda.shared.array, self.shared_array),
             (cuda.local.array, lambda shape, dtype: Local(shape, str(dtype))),
             (cuda.syncthreads, threads.barrier),
@@ -49,8 +50,13 @@ class Instructions:
             (ptx.close_group, threads.close_group),
             (ptx.wait_for_all_groups, lambda: threads.wait_for_groups(0)),
             (ptx.wait_for_all_groups_but_one, lambda: threads.wait_for_groups(1)),
-            (ptx.load_pair, self.load_pair),
-            (ptx.store_pair, self.store_pair),
+            (ptx.wait_for_all_groups_but_two, lambda: threads.wait_for_groups(2)),
+            (ptx.load_pair, lambda address: self.load_words(address, 1)),
+            (ptx.store_pair, lambda address, pair: self.store_words(address, (pair,))),
+            (ptx.load_two_pairs, lambda address: self.load_words(address, 2)),
+            (ptx.store_two_pairs, lambda address, one, two: self.store_words(address, (one, two))),
+            (ptx.load_pair_shared, lambda address: self.load_words(address, 1)),
+            (ptx.store_pair_shared, lambda address, pair: self.store_words(address, (pair,))),
             (ptx.exp2, lambda number: _flushed(np.exp2(np.float32(_flushed(number))))),
             (ptx.log2, lambda number: _flushed(np.log2(np.float32(_flushed(number))))),
             (ptx.maximum, lambda one, other: np.fmax(np.float32(one), np.float32(other))),
@@ -148,17 +154,29 @@ class Instructions:
             raise EmulationError("an address lies in no array")
         return memories[number - 1]
 
-    def load_pair(self, address: Any) -> Any:
-        addresses = self.threads.of_active(address)
-        memory = self._behind(addresses, self.memories)
-        pair = memory.load(memory.run_of(addresses, 2), self.threads.identity[self.threads.lanes])
-        return self.threads.to_all(_word(pair[:, 0], pair[:, 1]), NOWHERE)
+    def load_words(self, address: Any, count: int) -> Any:
+        """Return `count` words of two numbers, from global memory or from shared memory."""
+        threads, addresses = self.threads, self.threads.of_active(address)
+        if addresses[0] < Global.SPACING:
+            shared = self._behind(addresses, threads.shared)
+            lanes, places = threads.lanes, shared.run_of(addresses, 2 * count)
+            numbers = shared.load(places, threads.block[lanes], threads.stamps(lanes))
+        else:
+            memory = self._behind(addresses, self.memories)
+            numbers = memory.load(memory.run_of(addresses, 2 * count), threads.identity[threads.lanes])
+        words = [threads.to_all(_word(numbers[:, 2 * n], numbers[:, 2 * n + 1]), NOWHERE) for n in range(count)]
+        return words[0] if count == 1 else tuple(words)
 
-    def store_pair(self, address: Any, pair: Any) -> None:
-        addresses = self.threads.of_active(address)
-        memory = self._behind(addresses, self.memories)
-        places = memory.run_of(addresses, 2)
-        memory.store(places, self.threads.identity[self.threads.lanes], _halves(self.threads.of_active(pair)))
+    def store_words(self, address: Any, words: tuple[Any, ...]) -> None:
+        threads, addresses = self.threads, self.threads.of_active(address)
+        numbers = np.concatenate([_halves(threads.of_active(word)) for word in words], 1)
+        if addresses[0] < Global.SPACING:
+            shared = self._behind(addresses, threads.shared)
+            lanes, places = threads.lanes, shared.run_of(addresses, 2 * len(words))
+            shared.store(places, threads.block[lanes], threads.stamps(lanes), numbers, VALID)
+        else:
+            memory = self._behind(addresses, self.memories)
+            memory.store(memory.run_of(addresses, 2 * len(words)), threads.identity[threads.lanes], numbers)
 
     def copy_async(self, to: Any, source: Any, count: Any) -> None:
         threads = self.threads

@@ -26,8 +26,9 @@ class Copies:
 class Threads:
     """Where each thread stands, and what threads do together."""
 
-    def __init__(self, blocks: np.ndarray, in_block: int):
+    def __init__(self, blocks: np.ndarray, in_block: int, bytes_at_launch: int = 0):
         self.in_block = in_block
+        self.bytes_at_launch = bytes_at_launch
         demand(self.in_block % LANES == 0, "a block is not a whole number of warps")
         self.count = len(blocks) * self.in_block
         everyone = np.arange(self.count)
@@ -113,5 +114,7 @@ class Threads:
     def new_shared(self, shape: tuple[int, ...], kind: str, alignment: int) -> Shared:
         if not self.everyone:
             raise EmulationError("a shared array that not all threads reach")
+        if shape == (0,):
+            shape = (self.bytes_at_launch // np.dtype(kind).itemsize,)
         self.shared.append(Shared(len(self.shared) + 1, len(self.epoch), shape, kind, alignment))
         return self.shared[-1]

@@ -16,6 +16,7 @@ from emulated_instructions import Instructions
 from emulated_memory import EmulationError, Global
 from emulated_source import run as run_source
 from emulated_threads import Threads
+from emulated_traffic import CountedInstructions, Traffic, note_touched
 from numba import types
 
 from ccnet_kernels.cuda import catalogue
@@ -25,18 +26,35 @@ TOGETHER = 8192  # threads that run in step: enough to make a vector worth its w
 Argument = torch.Tensor | int | float | bool | None
 
 
-def launch(kernel: Callable[..., None], blocks: int, threads: int, arguments: Sequence[Argument]) -> None:
-    """Run `blocks` blocks of `threads` threads. Tensors are dense and in the CPU's memory, None is a null pointer."""
+def launch(
+    kernel: Callable[..., None],
+    blocks: int,
+    threads: int,
+    arguments: Sequence[Argument],
+    shared: int = 0,
+    *,
+    traffic: Traffic | None = None,
+) -> None:
+    """Run `blocks` blocks of `threads` threads. Tensors are dense and in the CPU's memory, None is a null pointer.
+
+    `shared` is the size of a shared array of 0 elements, in bytes. What the launch moves and computes is added to
+    `traffic`.
+    """
     memories: list[Global] = []
     given = tuple(
         _memory_of(argument, memories) if isinstance(argument, torch.Tensor) else argument for argument in arguments
     )
     step = max(1, TOGETHER // threads)
     for first in range(0, blocks, step):
-        team = Threads(np.arange(first, min(first + step, blocks)), threads)
+        team = Threads(np.arange(first, min(first + step, blocks)), threads, shared)
         with np.errstate(all="ignore"):
-            run_source(kernel, given, Instructions(team, memories))
+            instructions = (
+                Instructions(team, memories) if traffic is None else CountedInstructions(team, memories, traffic)
+            )
+            run_source(kernel, given, instructions)
         team.end()
+    if traffic is not None:
+        note_touched(traffic, memories)
 
 
 def _memory_of(tensor: torch.Tensor, memories: list[Global]) -> Global:
@@ -54,20 +72,38 @@ def _memory_of(tensor: torch.Tensor, memories: list[Global]) -> Global:
     return memories[-1]
 
 
-def run(name: str, blocks: int, arguments: Sequence[Argument]) -> None:
+def run(
+    name: str,
+    blocks: int,
+    arguments: Sequence[Argument],
+    threads: int | None = None,
+    shared: int = 0,
+    *,
+    traffic: Traffic | None = None,
+) -> None:
     """Stand in for `ccnet_kernels.cuda.launch.run`."""
-    run_of(catalogue)(name, blocks, arguments)
+    run_of(catalogue)(name, blocks, arguments, threads, shared, traffic=traffic)
 
 
-def run_of(kernels: ModuleType) -> Callable[[str, int, Sequence[Argument]], None]:
+def run_of(kernels: ModuleType) -> Callable[..., None]:
     """Return a stand-in for `launch.run` with the kernels of this catalogue."""
 
-    def run_kernel(name: str, blocks: int, arguments: Sequence[Argument]) -> None:
+    def run_kernel(
+        name: str,
+        blocks: int,
+        arguments: Sequence[Argument],
+        threads: int | None = None,
+        shared: int = 0,
+        *,
+        traffic: Traffic | None = None,
+    ) -> None:
         kernel = kernels.KERNELS[name]
+        if (threads or kernel.threads) > kernel.threads or shared > kernel.shared:
+            raise EmulationError(f"{name} is not made for {threads} threads and {shared} bytes of shared memory")
         for number, (argument, kind) in enumerate(zip(arguments, kernel.signature.args, strict=True)):
             if not _fits(argument, kind):
                 raise EmulationError(f"argument {number} of {name} is no {kind}: {argument}")
-        launch(kernel.function, blocks, kernel.threads, arguments)
+        launch(kernel.function, blocks, threads or kernel.threads, arguments, shared, traffic=traffic)
 
     return run_kernel
 

@@ -26,6 +26,23 @@ class ToolMissingError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Multiprocessor:
+    """What the blocks on a multiprocessor share (CUDA C++ Programming Guide, technical specifications)."""
+
+    warps: int
+    blocks: int
+    shared: int
+    registers: int = 65536
+
+
+MULTIPROCESSORS = {
+    (7, 5): Multiprocessor(warps=32, blocks=16, shared=64 * 1024),
+    (8, 0): Multiprocessor(warps=64, blocks=32, shared=164 * 1024),
+    (9, 0): Multiprocessor(warps=64, blocks=32, shared=228 * 1024),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class MachineCode:
     """A kernel for one capability: both languages, and bytes as ptxas tells them."""
 
@@ -74,16 +91,28 @@ def _run(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def resident_blocks(registers: int, shared: int, threads: int, capability: tuple[int, int]) -> int:
+    """Return how many blocks fit a multiprocessor; `registers` of a thread and bytes of `shared` memory of a block."""
+    has, warps = MULTIPROCESSORS[capability], threads // 32
+    of_a_warp = -(-registers * 32 // 256) * 256
+    of_a_block = -(-shared // 128) * 128 + 1024  # 1 KB of each block is the system's
+    return min(has.blocks, has.warps // warps, has.registers // (of_a_warp * warps), has.shared // of_a_block)
+
+
 def table() -> list[dict[str, str | int]]:
-    """Return a row for each kernel: registers of a thread, bytes of shared memory, blocks that fit side by side."""
+    """Return a row for each kernel: registers of a thread, and of its largest block how many fit a multiprocessor."""
     found = {case: machine_code_of(*case) for case in CASES}
+    shared = {(name, capability): code.shared + KERNELS[name].shared for (name, capability), code in found.items()}
     return [
         {
             "kernel": name,
             "architecture": "sm_{}{}".format(*capability),
             "threads": KERNELS[name].threads,
             "registers": code.registers,
-            "shared_bytes": code.shared,
+            "shared_bytes": shared[name, capability],
+            "resident_blocks": resident_blocks(
+                code.registers, shared[name, capability], KERNELS[name].threads, capability
+            ),
             "instructions": code.sass.count(";"),
         }
         for (name, capability), code in found.items()

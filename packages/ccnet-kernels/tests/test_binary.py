@@ -8,7 +8,7 @@ import pytest
 from ccnet_kernels.cuda import binary, build
 from ccnet_kernels.cuda.binary import Binary, binary_of
 
-MADE = Binary(parameters="PPi", threads=64, code=b"\x7fELF\nwith\nlines")
+MADE = Binary(parameters="PPi", threads=64, shared=0, code=b"\x7fELF\nwith\nlines")
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 import re
 
 import pytest
-from machine_code import CASES, MachineCode, ToolMissingError, machine_code_of, table
+from machine_code import CASES, MachineCode, ToolMissingError, machine_code_of, resident_blocks, table
 
 from ccnet_kernels.cuda.catalogue import KERNELS
 
-SHARED_OF_AN_SM = {(7, 5): 65536, (8, 0): 167936, (9, 0): 233472}  # bytes, CUDA C++ Programming Guide
-REGISTERS_OF_AN_SM = 65536
-SHARED_OF_A_BLOCK = 48 * 1024  # more would take an attribute at launch
+SHARED_OF_A_BLOCK = 99 * 1024  # bytes of any device from 8.0 on, with an attribute of the kernel
+SHARED_WITHOUT_ASKING = 48 * 1024
 every_kernel = pytest.mark.parametrize(
     ("name", "capability"), CASES, ids=[f"{name}-sm_{major}{minor}" for name, (major, minor) in CASES]
 )
@@ -41,9 +40,10 @@ def test_it_computes_in_no_atomics_and_in_no_float64(name, capability):
 @every_kernel
 def test_as_many_blocks_as_the_catalogue_says_fit_a_multiprocessor(name, capability):
     code, kernel = code_of(name, capability), KERNELS[name]
-    assert kernel.resident * kernel.threads * code.registers <= REGISTERS_OF_AN_SM
-    assert kernel.resident * (code.shared + 1024) <= SHARED_OF_AN_SM[capability]  # 1 KB of each block is the system's
-    assert code.shared <= SHARED_OF_A_BLOCK
+    shared = code.shared + kernel.shared
+    assert resident_blocks(code.registers, shared, kernel.threads, capability) >= kernel.resident
+    assert code.shared <= SHARED_WITHOUT_ASKING
+    assert shared <= SHARED_OF_A_BLOCK
 
 
 @every_kernel
@@ -59,6 +59,21 @@ def test_what_is_copied_in_pieces_of_16_bytes_is_aligned_to_them(name, capabilit
     code = code_of(name, capability)
     if "cp.async" in code.ptx:
         assert set(re.findall(r"\.shared \.align (\d+)", code.ptx)) == {"16"}
+
+
+@pytest.mark.parametrize(
+    ("registers", "shared", "threads", "blocks"),
+    [
+        (128, 0, 256, 2),
+        (129, 0, 256, 1),
+        (32, 0, 1024, 2),
+        (32, 113 * 1024, 64, 2),
+        (32, 114 * 1024, 64, 1),
+        (8, 0, 32, 32),
+    ],
+)
+def test_what_fits_a_multiprocessor(registers, shared, threads, blocks):
+    assert resident_blocks(registers, shared, threads, (9, 0)) == blocks
 
 
 def test_the_table_of_registers_and_shared_memory():

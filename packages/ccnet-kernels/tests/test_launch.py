@@ -1,6 +1,7 @@
 """Launches met by a driver that only takes notes: fake_driver.py. torch's own part of CUDA is stood in for too."""
 
 import ctypes
+import dataclasses
 import struct
 import threading
 import time
@@ -15,7 +16,7 @@ from ccnet_kernels.cuda.binary import Binary
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
 STREAM = 0x7F12_3456_7890
 CONTEXT = 0x70_0000_0000
-BINARY = Binary(parameters="PPPiii", threads=128, code=b"\x7fELF\x00\x01code")
+BINARY = Binary(parameters="PPPiii", threads=128, shared=0, code=b"\x7fELF\x00\x01code")
 
 
 @pytest.fixture
@@ -43,6 +44,19 @@ def test_it_launches_the_grid_on_torchs_stream_in_the_devices_context(driver, te
     assert (list(seen.grid), list(seen.block), seen.shared) == ([70_000, 1, 1], [128, 1, 1], 0)
     assert (seen.stream, seen.context) == (STREAM, CONTEXT)
     assert ctypes.string_at(driver.address("entry")) == b"name"
+
+
+def test_a_launch_may_have_fewer_threads_and_shared_memory_of_its_own(driver, tensor):
+    launch.run("name", 5, (tensor, None, tensor, 1, 2, 3), 96, 30_000)
+    [seen] = driver.launches()
+    assert (list(seen.block), seen.shared, driver.number("most_shared")) == ([96, 1, 1], 30_000, 0)
+
+
+def test_a_kernel_that_may_ask_for_much_shared_memory_is_loaded_so(driver, tensor, monkeypatch):
+    much = dataclasses.replace(BINARY, shared=70_000)
+    monkeypatch.setattr(launch, "binary_of", lambda name, capability: much)
+    launch.run("name", 5, (tensor, None, tensor, 1, 2, 3), 96, 70_000)
+    assert (driver.launches()[0].shared, driver.number("most_shared")) == (70_000, 70_000)
 
 
 def test_arguments_lie_as_c_lays_them_out(driver, tensor):

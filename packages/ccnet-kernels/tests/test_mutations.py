@@ -19,6 +19,8 @@ SLICES = (1, 72, 8, 1, 3)
 THIRDS = (1, 136, 8, 1, 40)  # three slices of query, two rounds
 CHUNKS = (1, 8, 136, 2, 3)
 CLIP = (1, 8, 8, 3, 2, 2)
+LONGEST = (1, 8, 8, 1, 40)  # three warps
+MANY = (2, 8, 320, 66, 2)  # 132 short lines with five slices of value, in blocks of three and two
 HIGH = (1, 72, 8, 2, 3)  # with energies of several hundred
 FLAT = 0.3  # magnitude of query: with much larger ones a weight more or less changes little
 
@@ -358,6 +360,191 @@ LINE_FAULTS = {
     "added channels are not zero": ("maps", "    copy[:, channels:] = 0\n", "", (1, 3, 8, 2, 3), NUMBERS),
 }
 
+SHORT_FAULTS = {
+    "A takes the halves of its channels by rows": (
+        "short_lines",
+        "(lane & 15) * pitch + (lane >> 4) * 8",
+        "(lane & 15) * pitch + (lane >> 3 & 1) * 8",
+        SMALL,
+        NUMBERS,
+    ),
+    "B takes the wrong eight rows": (
+        "short_lines",
+        "((lane & 7) + (lane >> 4) * 8)",
+        "((lane & 7) + (lane >> 3 & 1) * 8)",
+        SMALL,
+        NUMBERS,
+    ),
+    "a copy brings what is not there": ("short_lines", " and channel + across < channels\n", "\n", SLICES, NUMBERS),
+    "a row has one thread": ("short_lines", "range(pieces // 2)", "range(pieces // 4)", SMALL, "nothing was written"),
+    "the odd lanes write the first four": (
+        "short_lines",
+        "(lane & 1) * 8 + (lane >> 1 & 1) * 4",
+        "(lane >> 1 & 1) * 8 + (lane & 1) * 4",
+        SMALL,
+        NUMBERS,
+    ),
+    "neighbours hand over the wrong two": (
+        "short_lines",
+        "two if odd else four, 1)",
+        "four if odd else two, 1)",
+        SMALL,
+        NUMBERS,
+    ),
+    "the last rows are not seen": ("short_lines", "if j * 16 < rows:", "if j * 16 + 16 < rows:", TALL, NUMBERS),
+    "no barrier after the energies' wait": (
+        "short_attention",
+        "            cuda.syncthreads()\n            queries",
+        "            queries",
+        LONGEST,
+        RACE,
+    ),
+    "no barrier after the energies": (
+        "short_attention",
+        "            cuda.syncthreads()\n            channel, pair",
+        "            channel, pair",
+        (1, 136, 8, 1, 40),
+        RACE,
+    ),
+    "no barrier after the values' wait": (
+        "short_attention",
+        "            cuda.syncthreads()\n            if channel",
+        "            if channel",
+        LONGEST,
+        RACE,
+    ),
+    "the energies do not wait": (
+        "short_attention",
+        "ptx.wait_for_all_groups_but_two()",
+        "ptx.close_group()",
+        SMALL,
+        TOO_EARLY,
+    ),
+    "the values do not wait": (
+        "short_attention",
+        "ptx.wait_for_all_groups_but_one()",
+        "ptx.wait_for_all_groups_but_two()",
+        SMALL,
+        TOO_EARLY,
+    ),
+    "values are copied over those in use": (
+        "short_attention",
+        "((turn + 2) & 3)",
+        "((turn + 1) & 3)",
+        MANY,
+        NUMBERS,
+    ),
+    "a block takes the channels of the next": (
+        "short_attention",
+        "int32(piece * uint32(span))",
+        "int32(piece * uint32(SLICE))",
+        MANY,
+        "by two threads",
+    ),
+    "itself twice": (
+        "short_attention",
+        "if position >= length or (not first and position == upper + 8 * side):",
+        "if position >= length:",
+        SMALL,
+        NUMBERS,
+    ),
+    "one position too many": (
+        "short_attention",
+        "if position >= length or",
+        "if position > length or",
+        SMALL,
+        NUMBERS,
+    ),
+    "the maximum forgets two lanes": (
+        "short_attention",
+        "in (1, 2):  # the four",
+        "in (1, 1):  # the four",
+        HIGH,
+        NUMBERS,
+    ),
+    "the sum forgets two lanes": (
+        "short_attention",
+        "in (1, 2):\n                sums",
+        "in (1,):\n                sums",
+        SMALL,
+        NUMBERS,
+    ),
+    "the sum of the earlier axis is forgotten": (
+        "short_attention",
+        "before[side] + now[side] * sums[side]",
+        "now[side] * sums[side]",
+        SMALL,
+        NUMBERS,
+    ),
+    "the earlier axis has no weight": (
+        "short_attention",
+        "high(pairs[1]) * before[side]",
+        "high(pairs[1])",
+        SMALL,
+        NUMBERS,
+    ),
+    "the attended map is not kept": ("short_attention", "if kept or not last:", "if not last:", SMALL, NUMBERS),
+    "the gradients' weights are read before they are there": (
+        "short_gradients",
+        "            cuda.syncthreads()\n            following",
+        "            following",
+        LONGEST,
+        RACE,
+    ),
+    "the slopes are read before they are there": (
+        "short_gradients",
+        "                    cuda.syncthreads()\n                at =",
+        "                at =",
+        LONGEST,
+        RACE,
+    ),
+    "the gradients do not wait": (
+        "short_gradients",
+        "ptx.wait_for_all_groups()",
+        "ptx.wait_for_all_groups_but_one()",
+        SMALL,
+        TOO_EARLY,
+    ),
+    "the gradients count themselves twice": (
+        "short_gradients",
+        " & ((first != 0) | (other != position))",
+        "",
+        SMALL,
+        NUMBERS,
+    ),
+    "the slopes forget delta": ("short_gradients", "(energies[i + 1] - own_delta)", "energies[i + 1]", SMALL, NUMBERS),
+    "the lower rows take the delta of the upper": (
+        "short_gradients",
+        "lower_delta if i // 2 % 2 else upper_delta",
+        "upper_delta",
+        TALL,
+        NUMBERS,
+    ),
+    "the gradient of query takes the columns": (
+        "short_gradients",
+        "ptx.load_matrices, seeing, 16,",
+        "ptx.load_matrices_transposed, seen, int32(16 * pitch),",
+        SMALL,
+        NUMBERS,
+    ),
+    "the gradients forget the axis before": (
+        "short_gradients",
+        "four += high(pairs[1])",
+        "four += low(pairs[1])",
+        SMALL,
+        NUMBERS,
+    ),
+    "the gradients forget scale": ("short_gradients", "four * factor", "four", SMALL, NUMBERS),
+    "the last slice of values is forgotten": (
+        "short_gradients",
+        "uint32(value_channels + SLICE - 1) // uint32(SLICE)",
+        "uint32(value_channels) // uint32(SLICE)",
+        (1, 8, 40, 2, 3),
+        NUMBERS + "|nothing was written",
+    ),
+    "a block has too few warps": ("grids", "in_pieces(length, 16) * 16", "in_pieces(length, 32) * 16", ROUNDS, NUMBERS),
+}
+
 WALK = "min(STEPS, steps - first)"
 PIXEL_FAULTS = {
     "the column meets the pixel itself": ("pixel_walk", "if other >= row else", "if other > row else", SMALL, NUMBERS),
@@ -474,15 +661,19 @@ PIXEL_FAULTS = {
     "the energy gradient loses a step": ("pixel_gradients", WALK, f"{WALK} - 1", SMALL, NUMBERS),
     "a clip has one frame": ("passes", "(frames[0] if frames else 1)", "1", CLIP, NUMBERS),
 }
-CASES = [(HALF, name, fault) for name, fault in LINE_FAULTS.items()]
-CASES += [(SINGLE, name, fault) for name, fault in PIXEL_FAULTS.items()]
+LONG, SHORT, PIXELS = "long", "short", "pixels"
+CASES = [(LONG, name, fault) for name, fault in LINE_FAULTS.items()]
+CASES += [(SHORT, name, fault) for name, fault in SHORT_FAULTS.items()]
+CASES += [(PIXELS, name, fault) for name, fault in PIXEL_FAULTS.items()]
 
 
-@pytest.mark.parametrize(("dtype", "name", "fault"), CASES, ids=[f"{dtype}-{name}"[6:] for dtype, name, _ in CASES])
-def test_a_fault_is_caught(dtype, name, fault, tmp_path):
+@pytest.mark.parametrize(("kind", "name", "fault"), CASES, ids=[f"{kind}-{name}" for kind, name, _ in CASES])
+def test_a_fault_is_caught(kind, name, fault, tmp_path):
     place, text, replacement, shape, expected = fault
-    magnitude = 10.0 if shape == HIGH else FLAT
+    magnitude, dtype = 10.0 if shape == HIGH else FLAT, SINGLE if kind == PIXELS else HALF
     passes = variant(tmp_path, "faulty_" + re.sub(r"\W", "_", name), place, text, replacement)
+    if kind == LONG:
+        passes.SHORT = 0
     try:
         found = wrong(
             errors(attend_by(passes), shape, magnitude, dtype=dtype, reference=plain_attention), magnitude, dtype
@@ -493,8 +684,11 @@ def test_a_fault_is_caught(dtype, name, fault, tmp_path):
     assert re.search(expected, caught)
 
 
-@pytest.mark.parametrize("dtype", [HALF, SINGLE], ids=["bfloat16", "float32"])
-@pytest.mark.parametrize("shape", [SMALL, TALL, ROUNDS, SLICES, THIRDS, CHUNKS, CLIP], ids=str)
-def test_without_a_fault_nothing_is_caught(dtype, shape, tmp_path):
+@pytest.mark.parametrize("kind", [LONG, SHORT, PIXELS])
+@pytest.mark.parametrize("shape", [SMALL, TALL, ROUNDS, SLICES, THIRDS, CHUNKS, CLIP, MANY], ids=str)
+def test_without_a_fault_nothing_is_caught(kind, shape, tmp_path):
+    dtype = SINGLE if kind == PIXELS else HALF
     passes = variant(tmp_path, "faultless", "maps", "PIECE = 8\n", "PIECE = 8\n")
+    if kind == LONG:
+        passes.SHORT = 0
     assert not wrong(errors(attend_by(passes), shape, 1.0, dtype=dtype, reference=plain_attention), 1.0, dtype)

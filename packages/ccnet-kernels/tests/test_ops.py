@@ -25,7 +25,7 @@ def on_the_emulator(monkeypatch):
 
 @pytest.fixture
 def launches_that_do_nothing(monkeypatch):
-    monkeypatch.setattr(launch, "run", lambda name, blocks, arguments: None)
+    monkeypatch.setattr(launch, "run", lambda *_: None)
 
 
 def inputs(shape=PICTURE, dtype=torch.float32, without=(), requires_grad=True):

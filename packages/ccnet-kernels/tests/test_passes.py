@@ -36,10 +36,26 @@ def test_float32_takes_two_launches_forward_and_four_backward(launches):
 
 
 @pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "float16"), (torch.bfloat16, "bfloat16")])
-def test_half_precision_takes_a_launch_for_each_axis_and_map(launches, dtype, name):
+def test_half_precision_takes_a_launch_for_each_axis_of_short_lines(launches, dtype, name):
     query, key, value, scale, residual = maps(dtype)
     _, attended, log_sums = passes.forward_and_keep(query, key, value, scale, residual)
-    along_rows, along_columns = 2 * 97 * 2, 2 * 65 * 2
+    # 136 value channels in two parts for 194 rows, in three for 130 columns.
+    names = [f"attend_short_{name}"] * 2
+    assert [call[:2] for call in launches] == list(zip(names, (2 * 97 * 2, 2 * 65 * 3), strict=True))
+    assert [call[3:] for call in launches] == [(160, 80 * 576), (224, 112 * 576)]
+    assert [call[2][11:13] for call in launches] == [(128, 65), (64, 97)]
+    launches.clear()
+    passes.backward(value, query, key, value, scale, attended, log_sums)
+    names = [f"channel_dot_{name}", *[f"gradients_short_{name}"] * 2]
+    assert [call[:2] for call in launches] == list(zip(names, (-(-2 * 97 * 65 // 4), 2 * 97, 2 * 65), strict=True))
+    assert [call[3:] for call in launches] == [(), (160, 80 * 2 * (88 + 160)), (224, 112 * 2 * (120 + 160))]
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "float16"), (torch.bfloat16, "bfloat16")])
+def test_half_precision_takes_a_launch_for_each_axis_and_map_of_long_lines(launches, dtype, name):
+    query, key, value, scale, residual = maps(dtype, (2, 70, 136, 257, 129))
+    _, attended, log_sums = passes.forward_and_keep(query, key, value, scale, residual)
+    along_rows, along_columns = 2 * 257 * 3, 2 * 129 * 5
     assert [call[:2] for call in launches] == [
         (f"attend_{name}", along_rows * 2),
         (f"attend_{name}", along_columns * 2),
@@ -48,7 +64,7 @@ def test_half_precision_takes_a_launch_for_each_axis_and_map(launches, dtype, na
     passes.backward(value, query, key, value, scale, attended, log_sums)
     gradients = [f"weighted_sum_{name}", f"query_gradient_{name}", f"key_gradient_{name}"]
     assert [call[0] for call in launches] == [f"channel_dot_{name}", *gradients, *gradients]
-    assert [call[1] for call in launches] == [-(-2 * 97 * 65 // 4), *[along_rows * 2] * 3, *[along_columns * 2] * 3]
+    assert [call[1] for call in launches] == [-(-2 * 257 * 129 // 4), *[along_rows * 2] * 3, *[along_columns * 2] * 3]
 
 
 def test_the_log_sums_of_an_axis_are_the_earlier_ones_of_the_next(launches):
@@ -63,15 +79,15 @@ def test_the_log_sums_of_an_axis_are_the_earlier_ones_of_the_next(launches):
 
 def test_an_axis_of_one_position_is_left_out(launches):
     passes.forward(*maps(torch.bfloat16, (1, 8, 8, 1, 5, 1)))
-    [(_, _, arguments)] = launches
-    length, step, first, last = arguments[11:15]
+    [(_, _, arguments, *_)] = launches
+    length, step, first, last = arguments[12:16]
     assert (length, step, first, last) == (5, 1, True, True)
 
 
 def test_a_single_position_still_attends_to_itself(launches):
     passes.forward(*maps(torch.bfloat16, (3, 8, 8, 1, 1)))
-    [(_, blocks, arguments)] = launches
-    assert (blocks, *arguments[11:15]) == (3, 1, 1, True, True)
+    [(_, blocks, arguments, *_)] = launches
+    assert (blocks, *arguments[12:16]) == (3, 1, 1, True, True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

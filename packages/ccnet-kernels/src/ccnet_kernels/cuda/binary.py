@@ -25,11 +25,13 @@ COMPILERS = (
 class Binary:
     """A compiled kernel, whose entry has its name in the catalogue.
 
-    `parameters` are letters of the struct module, in the order of the kernel; `threads` are those of a block.
+    `parameters` are letters of the struct module, in the order of the kernel; `threads` are those of a block, `shared`
+    the most bytes of shared memory that a launch asks for.
     """
 
     parameters: str
     threads: int
+    shared: int
     code: bytes
 
 
@@ -91,7 +93,7 @@ def _read(path: Path) -> Binary | None:
 
 def _write(path: Path, binary: Binary) -> None:
     """Write a line with the SHA-256 of what follows, a line of facts, and the code."""
-    facts = {"parameters": binary.parameters, "threads": binary.threads}
+    facts = {"parameters": binary.parameters, "threads": binary.threads, "shared": binary.shared}
     content = json.dumps(facts).encode() + b"\n" + binary.code
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ def build(name: str, capability: tuple[int, int]) -> Binary:
             f"{name} cannot be compiled for sm_{capability[0]}{capability[1]}: {error}. {remedy}"
         ) from error
     parameters = "".join(_letter_of(parameter) for parameter in kernel.signature.args)
-    return Binary(parameters=parameters, threads=kernel.threads, code=code)
+    return Binary(parameters=parameters, threads=kernel.threads, shared=kernel.shared, code=code)
 
 
 def ptx_of(name: str, capability: tuple[int, int]) -> str:

@@ -18,6 +18,8 @@ from ccnet_kernels.cuda.binary import Binary, binary_of
 
 Argument = torch.Tensor | int | None
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+FREELY_SHARED = 48 * 1024  # bytes of shared memory that a launch may ask for without an attribute of the kernel
+MOST_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 END, ARGUMENTS, SIZE_OF_ARGUMENTS = 0, 1, 2  # CU_LAUNCH_PARAM_END, _BUFFER_POINTER, _BUFFER_SIZE
 
 
@@ -42,12 +44,13 @@ _kernels: dict[tuple[str, int | None], Kernel] = {}
 _loading = threading.Lock()
 
 
-def run(name: str, blocks: int, arguments: Sequence[Argument]) -> None:
+def run(name: str, blocks: int, arguments: Sequence[Argument], threads: int | None = None, shared: int = 0) -> None:
     """Launch a kernel of the catalogue on the device of its first argument, a tensor, on torch's current stream.
 
-    `arguments` are in the order of the kernel; None is a null pointer. A kernel is loaded at its first launch, which a
-    CUDA graph cannot record. Raises torch.OutOfMemoryError or RuntimeError if the driver refuses, KernelError if the
-    kernel cannot be compiled.
+    `arguments` are in the order of the kernel; None is a null pointer. A block has `threads`, else as many as the
+    catalogue says, and `shared` bytes of shared memory beside those that the kernel declares. A kernel is loaded at its
+    first launch, which a CUDA graph cannot record. Raises torch.OutOfMemoryError or RuntimeError if the driver refuses,
+    KernelError if the kernel cannot be compiled.
     """
     device = arguments[0].device.index  # type: ignore[union-attr]
     kernel = _kernels.get((name, device)) or _load(name, device)
@@ -62,10 +65,11 @@ def run(name: str, blocks: int, arguments: Sequence[Argument]) -> None:
     driver = _driver()
     # A thread that has not met the device yet, or that works on another one, has another context or none.
     _check(driver.cuCtxPushCurrent_v2(kernel.context), name)
-    grid, shared = (blocks, 1, 1, kernel.threads, 1, 1), 0
+    threads = threads or kernel.threads
+    grid = blocks, 1, 1, threads, 1, 1
     status = driver.cuLaunchKernel(kernel.function, *grid, shared, stream, None, start + kernel.words)
     driver.cuCtxPopCurrent_v2(byref(c_void_p()))
-    _check(status, f"{name} in {blocks} blocks of {kernel.threads} threads")
+    _check(status, f"{name} in {blocks} blocks of {threads} threads")
 
 
 def _load(name: str, device: int | None) -> Kernel:
@@ -85,6 +89,8 @@ def _place(name: str, binary: Binary, device: int) -> Kernel:
     try:
         _check(driver.cuModuleLoadData(byref(module), binary.code), f"loading {name}")
         _check(driver.cuModuleGetFunction(byref(function), module, name.encode()), f"loading {name}")
+        if binary.shared > FREELY_SHARED:
+            _check(driver.cuFuncSetAttribute(function, MOST_SHARED, binary.shared), f"loading {name}")
     finally:
         driver.cuCtxPopCurrent_v2(byref(c_void_p()))
     return Kernel(binary, function, context)
@@ -98,6 +104,7 @@ def _driver() -> ctypes.CDLL:
     driver.cuCtxPushCurrent_v2.argtypes = [c_void_p]
     driver.cuModuleLoadData.argtypes = [c_void_p, c_char_p]
     driver.cuModuleGetFunction.argtypes = [c_void_p, c_void_p, c_char_p]
+    driver.cuFuncSetAttribute.argtypes = [c_void_p, c_int, c_int]
     return driver
 
 

@@ -19,9 +19,14 @@ from ccnet_kernels.cuda.grids import (
     PIXEL_CHANNELS,
     PIXEL_DOTS,
     PIXEL_SLICE,
+    SHORT,
+    attend_short_bytes,
     blocks_of_lines,
     blocks_of_pixels,
+    gradients_short_bytes,
     in_pieces,
+    short_rows,
+    span_of,
 )
 from ccnet_kernels.cuda.maps import Result, packed, room_for
 
@@ -156,9 +161,8 @@ def _lines_forward(
     attended: Tensor | None,
     log_sums: Tensor,
 ) -> None:
-    narrow, channels, name = query.shape[1], value.shape[1], f"attend_{_format_of(value)}"
-    chunks = in_pieces(channels, LINE_CHANNELS)
-    axes = _axes(value)
+    narrow, channels, form = query.shape[1], value.shape[1], _format_of(value)
+    positions, axes = log_sums.numel(), _axes(value)
     # Several blocks read the earlier sums of a position, and one writes its new sum: two memories take turns.
     sums = [log_sums, torch.empty_like(log_sums)]
     folded = scale is not None, residual is not None, attended is not None
@@ -166,8 +170,16 @@ def _lines_forward(
         first, last = turn == 0, turn == len(axes) - 1
         now, before = sums[:: 1 if (len(axes) - turn) % 2 else -1]
         maps = query, key, value, None if first else before, now, output if attended is None else attended
-        arguments = (*maps, scale, residual, output, narrow, channels, length, step, first, last, *folded)
-        launch.run(name, blocks_of_lines(log_sums.numel(), length) * chunks, arguments)
+        arguments = (*maps, scale, residual, output, narrow, channels)
+        place = length, step, first, last, *folded
+        if length <= SHORT:
+            lines, rows = positions // length, short_rows(length)
+            span = span_of(lines, channels)
+            blocks = lines * in_pieces(channels, span)
+            launch.run(f"attend_short_{form}", blocks, (*arguments, span, *place), 2 * rows, attend_short_bytes(rows))
+        else:
+            blocks = blocks_of_lines(positions, length) * in_pieces(channels, LINE_CHANNELS)
+            launch.run(f"attend_{form}", blocks, (*arguments, *place))
 
 
 def _lines_backward(
@@ -188,12 +200,17 @@ def _lines_backward(
     dots = in_pieces(positions, LINE_DOTS)
     launch.run(f"channel_dot_{form}", dots, (gradient, attended, delta, channels, positions))
     for turn, (length, step) in enumerate(_axes(value)):
-        tiles = blocks_of_lines(positions, length)
         place = narrow, channels, length, step, turn == 0, scaled
+        known = log_sums, delta, scale
+        if length <= SHORT:
+            rows, name = short_rows(length), f"gradients_short_{form}"
+            arguments = query, key, value, gradient, *known, query_gradient, key_gradient, value_gradient, *place
+            launch.run(name, positions // length, arguments, 2 * rows, gradients_short_bytes(rows))
+            continue
+        tiles = blocks_of_lines(positions, length)
         blocks = tiles * in_pieces(channels, LINE_CHANNELS)
         launch.run(f"weighted_sum_{form}", blocks, (key, query, gradient, log_sums, scale, value_gradient, *place))
         blocks = tiles * in_pieces(narrow, LINE_SLICE)
-        known = log_sums, delta, scale
         launch.run(f"query_gradient_{form}", blocks, (query, key, gradient, value, *known, query_gradient, *place))
         launch.run(f"key_gradient_{form}", blocks, (key, query, value, gradient, *known, key_gradient, *place))
 

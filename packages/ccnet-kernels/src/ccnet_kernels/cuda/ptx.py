@@ -135,6 +135,12 @@ def wait_for_all_groups_but_one(_context):
 
 
 @intrinsic
+def wait_for_all_groups_but_two(_context):
+    """Wait until this thread's copies have arrived, but those of its two newest groups [cp.async.wait_group 2]."""
+    return _one_line("cp.async.wait_group 2;", types.void(), touches_memory=True)
+
+
+@intrinsic
 def load_pair(_context, address):
     """Return two numbers from a global address that 4 divides [ld.global]."""
     return _one_line("ld.global.b32 $0, [$1];", uint32(uint64), touches_memory=True)
@@ -144,6 +150,30 @@ def load_pair(_context, address):
 def store_pair(_context, address, pair):
     """Write two numbers to a global address that 4 divides [st.global]."""
     return _one_line("st.global.b32 [$0], $1;", types.void(uint64, uint32), touches_memory=True)
+
+
+@intrinsic
+def load_two_pairs(_context, address):
+    """Return four numbers, as two pairs, from a global address that 8 divides [ld.global.v2]."""
+    return _one_line("ld.global.v2.b32 {$0,$1}, [$2];", types.UniTuple(uint32, 2)(uint64), touches_memory=True)
+
+
+@intrinsic
+def store_two_pairs(_context, address, one, two):
+    """Write four numbers, two pairs, to a global address that 8 divides [st.global.v2]."""
+    return _one_line("st.global.v2.b32 [$0], {$1,$2};", types.void(uint64, uint32, uint32), touches_memory=True)
+
+
+@intrinsic
+def load_pair_shared(_context, address):
+    """Return two numbers from a shared address that 4 divides [ld.shared]."""
+    return _one_line("ld.shared.b32 $0, [$1];", uint32(uint32), touches_memory=True)
+
+
+@intrinsic
+def store_pair_shared(_context, address, pair):
+    """Write two numbers to a shared address that 4 divides [st.shared]."""
+    return _one_line("st.shared.b32 [$0], $1;", types.void(uint32, uint32), touches_memory=True)
 
 
 @intrinsic
