@@ -77,7 +77,13 @@ def test_base_scale_is_that_of_predict(enliven, video):
 
 
 @pytest.mark.parametrize(
-    "options", [{"mode": "slide", "crop": (16, 16), "stride": (16, 16)}, {"scales": (1.0, 2.0)}, {"flip": True}]
+    "options",
+    [
+        {"mode": "slide", "crop": (16, 16), "stride": (16, 16)},
+        {"mode": "fit", "crop": (16, 16)},
+        {"scales": (1.0, 2.0)},
+        {"flip": True},
+    ],
 )
 def test_several_views_of_a_frame_are_refused(model, options):
     with pytest.raises(ccnet.ConfigError, match="whole, each in one view"):
