@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 import ccnet_core as ccnet
 from ccnet_core import zoo
+from ccnet_core.config import ParsingConfig
 from ccnet_core.convert import attention_state_dict
 from ccnet_core.transplant import transplant
 from ccnet_core.zoo import load_config
@@ -49,11 +50,13 @@ def test_our_own_state_dict_converts_too(tiny, save):
     assert torch.equal(model.head.fuse.conv.weight, tiny.head.fuse.conv.weight)
 
 
-def test_state_dict_of_a_network_for_parsing_says_how_many_classes_it_has(parsing, save):
-    state = {name: tensor for name, tensor in parsing.state_dict().items() if "consistency" not in name}
-    model = ccnet.convert_checkpoint(save(state), model="ccnet_small_ce2p")
+def test_state_dict_of_a_network_for_parsing_says_how_many_classes_it_has(save, monkeypatch):
+    config = dataclasses.replace(load_config("ccnet_small_ce2p"), parsing=ParsingConfig(channels=8, detail_channels=4))
+    monkeypatch.setattr(zoo, "load_config", lambda name: config)
+    network = ccnet.CCNet.from_config(config, num_classes=4)
+    model = ccnet.convert_checkpoint(save(network.state_dict()), model="ccnet_small_ce2p")
     assert model.config.num_classes == 4
-    assert torch.equal(model.head.classify_first.conv.weight, parsing.head.classify_first.conv.weight)
+    assert torch.equal(model.head.classify_first.conv.weight, network.head.classify_first.conv.weight)
 
 
 def test_what_became_of_the_tensors_is_said(published, tmp_path):
