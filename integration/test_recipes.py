@@ -1,5 +1,7 @@
 """Every built-in recipe, checked whole on a few small pictures in the official layout of its dataset."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,8 @@ from ccnet_train.dry_run import describe
 from ccnet_train.run import load_parts
 
 SIZE = (24, 48)
+OBJECTS = ("coco-maskrcnn_r50", "shapes")
+"""The recipes of networks that need torchvision."""
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +24,8 @@ def trees(tmp_path_factory):
     voc12aug(root / "voc12aug")
     camvid(root / "camvid")
     lip(root / "lip")
-    return {name: root / name for name in ("cityscapes", "ade20k", "voc12aug", "camvid", "lip")}
+    coco(root / "coco")
+    return {name: root / name for name in ("cityscapes", "ade20k", "voc12aug", "camvid", "lip", "coco")}
 
 
 def save(path, array):
@@ -76,6 +81,18 @@ def lip(root):
         (root / f"{split}_id.txt").write_text("1_2\n")
 
 
+def coco(root):
+    """A picture with one person, whose outline is a square, in each split."""
+    person = {"id": 1, "image_id": 9, "category_id": 1, "bbox": [4, 4, 16, 16], "area": 256, "iscrowd": 0}
+    square = {**person, "segmentation": [[4, 4, 20, 4, 20, 20, 4, 20]]}
+    listed = {"id": 9, "file_name": "000000000009.jpg", "height": SIZE[0], "width": SIZE[1]}
+    (root / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        picture(root / f"{split}2017/000000000009.jpg")
+        content = {"images": [listed], "annotations": [square], "categories": [{"id": 1, "name": "person"}]}
+        (root / f"annotations/instances_{split}2017.json").write_text(json.dumps(content))
+
+
 def recipe_of(name, trees, tmp_path, *overrides):
     recipe = load_recipe(name)
     place = [f"data.root={trees[recipe.data.name]}"] if recipe.data.name in trees else []
@@ -83,7 +100,7 @@ def recipe_of(name, trees, tmp_path, *overrides):
 
 
 # The parquet files of camvid-mini are real ones; test_camvid_mini.py trains on them.
-@pytest.mark.parametrize("name", [name for name in list_recipes() if name != "camvid-mini"])
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name not in ("camvid-mini", *OBJECTS)])
 def test_every_recipe_survives_a_dry_run(name, trees, tmp_path):
     recipe = recipe_of(name, trees, tmp_path)
     network, data, steps, memory = describe(recipe, processes=2).splitlines()
@@ -112,6 +129,16 @@ def test_people_are_warped_whole_for_training_and_fitted_whole_for_evaluation(na
     assert parts.samples[0]["image"].shape == (3, *size)
     assert (plan.mode, plan.crop, plan.flip) == ("fit", size, True)
     assert parts.network.config.flip_pairs == parts.train.flip_pairs == ((14, 15), (16, 17), (18, 19))
+
+
+@pytest.mark.detection
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_recipe_of_objects_survives_a_dry_run(name, trees, tmp_path):
+    recipe = recipe_of(name, trees, tmp_path)
+    network, data, steps, _ = describe(recipe, processes=2).splitlines()
+    assert f"network  {recipe.model.name}, " in network
+    assert f"data     {recipe.data.name}, " in data
+    assert f"{recipe.train.iterations} of {recipe.train.images_per_step} pictures (2 x " in steps
 
 
 @pytest.mark.parametrize("name", ["ccnet_r101-d8_authors"])

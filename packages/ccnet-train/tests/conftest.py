@@ -37,6 +37,17 @@ def squares(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def blocks(tmp_path, monkeypatch):
+    """Make recipes for the provider's pictures with objects, with `tmp_path/run` as output folder."""
+    monkeypatch.syspath_prepend(PROVIDER)
+
+    def make(*overrides):
+        return load_recipe(TESTS / "blocks.yaml", [f"output={tmp_path / 'run'}", *overrides])
+
+    return make
+
+
+@pytest.fixture
 def evaluation_of():
     """Make an evaluation from the confusion matrices (N, K, K) of its pictures."""
 

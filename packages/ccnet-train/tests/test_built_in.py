@@ -3,7 +3,10 @@ import pytest
 from ccnet_core import zoo
 from ccnet_train.built_in import list_recipes, read_recipe
 
-FILES = {"beacon", "beacon-video", "camvid", "camvid-mini", "camvid-r50", "camvid-video", "ccnet_r101-d8_authors"}
+FILES = {
+    *("beacon", "beacon-video", "camvid", "camvid-mini", "camvid-r50", "camvid-video", "ccnet_r101-d8_authors"),
+    *("coco-maskrcnn_r50", "figures", "lip", "shapes"),
+}
 
 
 def test_there_are_the_files_and_the_sixteen_models_in_order():

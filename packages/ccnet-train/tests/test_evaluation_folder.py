@@ -62,20 +62,20 @@ def test_an_evaluation_that_is_not_finished_is_refused(tmp_path):
 
 
 def test_one_that_was_stopped_goes_on_from_what_every_process_had_counted(tmp_path):
-    assert continue_evaluation(tmp_path, SUBJECT) == []
+    assert continue_evaluation(tmp_path, SUBJECT, PictureCounts.from_line) == []
     add(tmp_path, 0, PICTURES[2])
     add(tmp_path, 1, PICTURES[0])
-    assert lines(continue_evaluation(tmp_path, SUBJECT)) == lines([PICTURES[0], PICTURES[2]])
+    assert lines(continue_evaluation(tmp_path, SUBJECT, PictureCounts.from_line)) == lines([PICTURES[0], PICTURES[2]])
     assert not list(tmp_path.glob("*.part.*"))
     add(tmp_path, 7, PICTURES[1])
-    assert lines(continue_evaluation(tmp_path, SUBJECT)) == lines(PICTURES)
+    assert lines(continue_evaluation(tmp_path, SUBJECT, PictureCounts.from_line)) == lines(PICTURES)
     assert read_evaluation(tmp_path).ids == ("é0", "é1", "é2")
 
 
 def test_half_a_last_line_is_counted_once_more(tmp_path):
-    continue_evaluation(tmp_path, SUBJECT)
+    continue_evaluation(tmp_path, SUBJECT, PictureCounts.from_line)
     add(tmp_path, 0, PICTURES[0], PICTURES[1], ending="")
-    assert lines(continue_evaluation(tmp_path, SUBJECT)) == lines(PICTURES[:1])
+    assert lines(continue_evaluation(tmp_path, SUBJECT, PictureCounts.from_line)) == lines(PICTURES[:1])
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,14 @@ def test_half_a_last_line_is_counted_once_more(tmp_path):
 def test_another_evaluation_in_the_folder_is_named_and_stays(tmp_path, change):
     write_evaluation(tmp_path, SUBJECT, PICTURES)
     with pytest.raises(TrainError, match=rf"holds another evaluation: {next(iter(change))} was .* --fresh"):
-        continue_evaluation(tmp_path, dataclasses.replace(SUBJECT, **change))
+        continue_evaluation(tmp_path, dataclasses.replace(SUBJECT, **change), PictureCounts.from_line)
     assert read_evaluation(tmp_path).ids == ("é0", "é1", "é2")
 
 
 def test_weights_may_lie_elsewhere(tmp_path):
     write_evaluation(tmp_path, SUBJECT, PICTURES)
-    assert len(continue_evaluation(tmp_path, dataclasses.replace(SUBJECT, weights="moved"))) == 3
+    moved = dataclasses.replace(SUBJECT, weights="moved")
+    assert len(continue_evaluation(tmp_path, moved, PictureCounts.from_line)) == 3
 
 
 def test_damage_is_told_with_the_file(tmp_path):
@@ -109,6 +110,12 @@ def test_damage_is_told_with_the_file(tmp_path):
 def test_counts_of_other_classes_are_damage(tmp_path):
     write_evaluation(tmp_path, dataclasses.replace(SUBJECT, classes=("a",), palette=((1, 2, 3),)), PICTURES)
     with pytest.raises(TrainError, match=r"pictures.jsonl: damaged \(é0: counts of a class"):
+        read_evaluation(tmp_path)
+
+
+def test_an_evaluation_of_objects_is_no_counts_of_pixels(tmp_path):
+    write_evaluation(tmp_path, dataclasses.replace(SUBJECT, task="instances"), PICTURES)
+    with pytest.raises(TrainError, match=r"an evaluation of objects.* Its scores: metrics.json"):
         read_evaluation(tmp_path)
 
 

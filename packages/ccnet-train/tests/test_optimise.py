@@ -32,6 +32,19 @@ def test_the_warm_up_rises_linearly_and_ends_at_the_decayed_rate():
     assert rates == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01, 0.01])
 
 
+def test_with_milestones_the_rate_is_that_of_torchs_own_schedule_after_the_warm_up():
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    optimiser = torch.optim.SGD([parameter], lr=0.01)
+    torchs = torch.optim.lr_scheduler.MultiStepLR(optimiser, [600, 800], gamma=0.1)
+    for iteration in range(1000):
+        if iteration >= 9:
+            expected = optimiser.param_groups[0]["lr"]
+            assert rate(iteration, milestones=(600, 800), warmup_iterations=9) == pytest.approx(expected, rel=1e-12)
+        optimiser.step()
+        torchs.step()
+    assert rate(4, milestones=(600, 800), warmup_iterations=9) == pytest.approx(0.005)
+
+
 @pytest.mark.parametrize(
     ("section", "kind", "expected"),
     [

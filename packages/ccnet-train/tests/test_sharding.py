@@ -49,6 +49,11 @@ def test_the_first_version_of_fsdp_is_refused_with_the_key_to_change():
         choose_units(network_of("ccnet_tiny"), accelerator_with(plugin))
 
 
+def test_other_networks_than_ours_are_not_sharded():
+    with pytest.raises(TrainError, match=r"shards weights \(FSDP\), which this network does not take"):
+        choose_units(torch.nn.Linear(2, 2), accelerator_with(SimpleNamespace(fsdp_version=2)))
+
+
 def test_a_launch_without_sharding_is_left_as_it_is():
     network = network_of("ccnet_tiny")
     choose_units(network, SimpleNamespace(state=SimpleNamespace()))

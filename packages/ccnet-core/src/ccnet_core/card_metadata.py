@@ -20,8 +20,12 @@ METRICS = {
     "aacc": ("overall_accuracy", "Overall accuracy"),
     "box_ap": ("box_ap", "Box AP (IoU 0.50 to 0.95)"),
     "box_ap50": ("box_ap50", "Box AP (IoU 0.50)"),
+    "box_ap75": ("box_ap75", "Box AP (IoU 0.75)"),
+    **{f"box_ap_{size}": (f"box_ap_{size}", f"Box AP ({size} objects)") for size in ("small", "medium", "large")},
     "mask_ap": ("mask_ap", "Mask AP (IoU 0.50 to 0.95)"),
     "mask_ap50": ("mask_ap50", "Mask AP (IoU 0.50)"),
+    "mask_ap75": ("mask_ap75", "Mask AP (IoU 0.75)"),
+    **{f"mask_ap_{size}": (f"mask_ap_{size}", f"Mask AP ({size} objects)") for size in ("small", "medium", "large")},
 }
 """Our names of metrics to their type on the Hub and what a reader calls them."""
 

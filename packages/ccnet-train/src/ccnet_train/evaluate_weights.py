@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ccnet_train.datasets import Sample, SampleDataset, check_data, load_split
 from ccnet_train.errors import TrainError
 from ccnet_train.evaluate import evaluate, predicted
 from ccnet_train.evaluation import Evaluation, PictureCounts
-from ccnet_train.evaluation_folder import CONFUSION_FILE, LABELS_FOLDER, METRICS_FILE, REPORT_FILE
+from ccnet_train.evaluation_folder import CONFUSION_FILE, LABELS_FOLDER, METRICS_FILE, REPORT_FILE, P
 from ccnet_train.label_files import LabelFiles, label_files
 from ccnet_train.launch import Accelerator, open_accelerator, own_errors
 from ccnet_train.recipe import Recipe
@@ -82,7 +83,7 @@ def measure_labels(asked: Measurement) -> Evaluation:
         precision = accelerator.mixed_precision
         subject = subject_of(recipe, model, dataset, weights=str(weights), split=split, precision=precision)
         subject = dataclasses.replace(subject, labels=labels)
-        known = _start(out, subject, accelerator, fresh=asked.fresh)
+        known = start(out, subject, accelerator, PictureCounts.from_line, fresh=asked.fresh)
         journal = _Journal(evaluation_folder.part_of(out, accelerator.process_index), writer)
         model.to(accelerator.device)
         found = evaluate(model, dataset, accelerator, known=known, keep=journal.keep, show=asked.show)
@@ -109,19 +110,17 @@ class _Journal:
     def keep(self, sample: Sample, labels: np.ndarray, counts: PictureCounts) -> None:
         if self.writer:
             self.writer.write(sample["id"], labels)
-        self.path.parent.mkdir(parents=True, exist_ok=True)  # a machine of its own may not see the main one's
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(counts.to_line() + "\n")
+        evaluation_folder.append(self.path, counts)
 
 
-def _start(out: Path, subject: Subject, accelerator: Accelerator, *, fresh: bool) -> list[PictureCounts]:
+def start(out: Path, subject: Subject, accelerator: Accelerator, read: Callable[[str], P], *, fresh: bool) -> list[P]:
     """Make `out` ready; return, in the main process, the pictures that are counted already."""
-    known = []
+    known: list[P] = []
     if accelerator.is_main_process:
         with own_errors(accelerator):
             if fresh:
                 evaluation_folder.clear(out)
-            known = evaluation_folder.continue_evaluation(out, subject)
+            known = evaluation_folder.continue_evaluation(out, subject, read)
     accelerator.wait_for_everyone()
     return known
 

@@ -5,8 +5,9 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from ccnet_core import files, strict
 from ccnet_train.errors import TrainError
@@ -22,6 +23,25 @@ METRICS_FILE = "metrics.json"
 CONFUSION_FILE = "confusion.png"
 REPORT_FILE = "report.html"
 LABELS_FOLDER = "labels"
+TRUTH_FILE = "coco_truth.json"
+BOXES_FILE = "coco_boxes.json"
+MASKS_FILE = "coco_masks.json"
+
+
+class Counted(Protocol):
+    """What is kept of a picture: a line of JSON."""
+
+    @property
+    def index(self) -> int:
+        """Its number in its split."""
+        ...
+
+    def to_line(self) -> str:
+        """Return the line, without its end."""
+        ...
+
+
+P = TypeVar("P", bound=Counted)
 
 
 def read_subject(folder: Path) -> Subject:
@@ -38,7 +58,9 @@ def read_subject(folder: Path) -> Subject:
 def read_evaluation(folder: Path) -> Evaluation:
     """Read a finished evaluation. Raises TrainError if there is none, it is damaged or not finished."""
     subject, path = read_subject(folder), folder / PICTURES_FILE
-    pictures = _read_lines(path)
+    if subject.task == "instances":
+        raise TrainError(f"{folder}: an evaluation of objects, not of a class per pixel. Its scores: {METRICS_FILE}")
+    pictures = _read_lines(path, PictureCounts.from_line)
     if len(pictures) != subject.pictures:
         raise TrainError(
             f"{folder}: {len(pictures)} of {subject.pictures} pictures are evaluated. Give the same command again."
@@ -49,19 +71,19 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise TrainError(f"{path}: damaged ({error}). Evaluate once more, with --fresh.") from error
 
 
-def write_evaluation(folder: Path, subject: Subject, pictures: Iterable[PictureCounts]) -> None:
+def write_evaluation(folder: Path, subject: Subject, pictures: Iterable[Counted]) -> None:
     """Write both files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / SUBJECT_FILE, json.dumps(strict.to_mapping(subject), indent=1) + "\n")
     files.write_text(folder / PICTURES_FILE, "".join(f"{picture.to_line()}\n" for picture in pictures))
 
 
-def continue_evaluation(folder: Path, subject: Subject) -> list[PictureCounts]:
-    """Make `folder` ready for `subject`, and return the pictures that were counted before.
+def continue_evaluation(folder: Path, subject: Subject, read: Callable[[str], P]) -> list[P]:
+    """Make `folder` ready for `subject`, and return the pictures that were counted before, made of lines by `read`.
 
     Raises TrainError if it holds an evaluation of something else.
     """
-    known: dict[int, PictureCounts] = {}
+    known: dict[int, P] = {}
     if (folder / SUBJECT_FILE).is_file():
         changes = differences(read_subject(folder), subject)
         if changes:
@@ -70,7 +92,7 @@ def continue_evaluation(folder: Path, subject: Subject) -> list[PictureCounts]:
                 "deletes it."
             )
         for path in (folder / PICTURES_FILE, *sorted(folder.glob(PARTS))):
-            known |= {picture.index: picture for picture in _read_lines(path)}
+            known |= {picture.index: picture for picture in _read_lines(path, read)}
     pictures = [known[index] for index in sorted(known)]
     write_evaluation(folder, subject, pictures)
     remove_parts(folder)
@@ -83,7 +105,8 @@ def clear(folder: Path) -> None:
         return
     shutil.rmtree(folder / LABELS_FOLDER, ignore_errors=True)
     remove_parts(folder)
-    for name in (PICTURES_FILE, METRICS_FILE, CONFUSION_FILE, REPORT_FILE, SUBJECT_FILE):
+    results = (TRUTH_FILE, BOXES_FILE, MASKS_FILE)
+    for name in (PICTURES_FILE, METRICS_FILE, CONFUSION_FILE, REPORT_FILE, *results, SUBJECT_FILE):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -92,16 +115,23 @@ def part_of(folder: Path, process: int) -> Path:
     return folder / PARTS.replace("*", str(process))
 
 
+def append(part: Path, picture: Counted) -> None:
+    """Add a line to the file of this process."""
+    part.parent.mkdir(parents=True, exist_ok=True)  # a machine of its own may not see the main one's
+    with part.open("a", encoding="utf-8") as file:
+        file.write(picture.to_line() + "\n")
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what the processes have counted, which now stands in `pictures.jsonl`."""
     for path in folder.glob(PARTS):
         path.unlink()
 
 
-def _read_lines(path: Path) -> list[PictureCounts]:
+def _read_lines(path: Path, read: Callable[[str], P]) -> list[P]:
     """Read the pictures of a file; of the last line a kill can leave a half. Raises TrainError for other damage."""
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     try:
-        return [PictureCounts.from_line(line.decode()) for line in lines[:-1]]
+        return [read(line.decode()) for line in lines[:-1]]
     except ValueError as error:
         raise TrainError(f"{path}: damaged ({error}). Evaluate once more, with --fresh.") from error

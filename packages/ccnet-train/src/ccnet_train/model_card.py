@@ -7,10 +7,10 @@ import torch
 
 import ccnet_core as ccnet
 from ccnet_core import zoo
-from ccnet_core.card import model_card
 from ccnet_train.datasets import SampleDataset
 from ccnet_train.errors import TrainError
 from ccnet_train.recipe import Recipe
+from ccnet_train.tasks.interface import Task
 
 
 def described(recipe: Recipe) -> dict[str, Any]:
@@ -21,10 +21,10 @@ def described(recipe: Recipe) -> dict[str, Any]:
     return {"datasets": datasets, "license": recipe.card.license}
 
 
-def check_card(recipe: Recipe, config: ccnet.CCNetConfig) -> None:
+def check_card(recipe: Recipe, config: Any, task: Task[Any, Any]) -> None:
     """Raise TrainError if the recipe's values cannot stand on a card: before the training, not after it."""
     try:
-        model_card(config, metrics={}, **described(recipe))
+        task.card(config, **described(recipe))
     except ccnet.ConfigError as error:
         raise TrainError(f"card: {error}") from error
 

@@ -34,10 +34,7 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     network.config = replace(network.config, flip_pairs=dataset.flip_pairs)
     plan_by(recipe.evaluate, network)
     _require_edges(recipe, network.config)
-    for module in _frozen(network, recipe.model.freeze):
-        module.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise TrainError(f"model.freeze={list(recipe.model.freeze)} leaves nothing to train. Freeze fewer modules.")
+    freeze(network, recipe.model.freeze)
     try:
         network.checkpoint_activations(recipe.model.activation_checkpointing)
     except CCNetError as error:
@@ -49,7 +46,15 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     return network
 
 
-def train_mode(network: ccnet.CCNet, recipe: Recipe) -> None:
+def freeze(network: nn.Module, names: tuple[str, ...]) -> None:
+    """Let the parameters of the modules `names` stay as they are. Raises TrainError if nothing is left to train."""
+    for module in _frozen(network, names):
+        module.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise TrainError(f"model.freeze={list(names)} leaves nothing to train. Freeze fewer modules.")
+
+
+def train_mode(network: nn.Module, recipe: Recipe) -> None:
     """Put `network` into training mode, but for what the recipe freezes: those modules, or every batch norm."""
     network.train()
     for module in _frozen(network, recipe.model.freeze):
@@ -119,7 +124,7 @@ def _with_head(network: ccnet.CCNet, head: HeadConfig) -> ccnet.CCNet:
     return changed
 
 
-def _frozen(network: ccnet.CCNet, names: tuple[str, ...]) -> list[nn.Module]:
+def _frozen(network: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
     modules = dict(network.named_modules())
     for name in names:
         if name not in modules:

@@ -9,6 +9,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ccnet_train.recipe import OptimiserSection, ScheduleSection
 
+STEP = 0.1
+"""What a milestone multiplies the learning rate by."""
+
 BACKBONE = "backbone."
 """How the names of the parameters begin to which `head_lr_multiplier` does not apply."""
 
@@ -28,10 +31,14 @@ def learning_rate(iteration: int, *, iterations: int, lr: float, schedule: Sched
     """Return the learning rate of `iteration` (0 is the first) in a run of `iterations`.
 
     Polynomial decay from `lr` towards `min_lr`, reached at `iterations`: mmsegmentation 1.2.2, `PolyLR` by iteration.
-    In the first `warmup_iterations` it is multiplied by a linear rise that ends at 1.
+    With `milestones` it is instead a tenth as high from each of them on: torch's `MultiStepLR`. In the first
+    `warmup_iterations` it is multiplied by a linear rise that ends at 1.
     """
-    left = 1 - iteration / iterations
-    decayed: float = schedule.min_lr + (lr - schedule.min_lr) * left**schedule.power
+    if schedule.milestones:
+        decayed = lr * STEP ** sum(iteration >= milestone for milestone in schedule.milestones)
+    else:
+        left = 1 - iteration / iterations
+        decayed = schedule.min_lr + (lr - schedule.min_lr) * left**schedule.power
     return decayed * min(1.0, (iteration + 1) / (schedule.warmup_iterations + 1))
 
 

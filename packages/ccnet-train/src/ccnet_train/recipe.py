@@ -101,10 +101,14 @@ class OptimiserSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSection:
-    """Polynomial decay to `min_lr` over the whole run, after a linear rise over `warmup_iterations`."""
+    """Polynomial decay to `min_lr` over the whole run, after a linear rise over `warmup_iterations`.
+
+    With `milestones`, which are iterations, the learning rate falls to a tenth at each of them instead.
+    """
 
     power: float = 0.9
     min_lr: float = 0.0
+    milestones: tuple[int, ...] = ()
     warmup_iterations: int = 0
 
 

@@ -1,12 +1,13 @@
 """What the numbers of a recipe must be, beyond their types."""
 
+from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ccnet_train.errors import RecipeError
 
 if TYPE_CHECKING:
-    from ccnet_train.recipe import LossSection, ModelSection, Recipe
+    from ccnet_train.recipe import LossSection, ModelSection, Recipe, ScheduleSection
 
 _SMALLEST = {
     "model.frames": 1,
@@ -48,6 +49,7 @@ def check_values(recipe: "Recipe", where: str) -> None:
             f"{where}: schedule.min_lr={recipe.schedule.min_lr} is above optimiser.lr={recipe.optimiser.lr}, so the "
             "learning rate would rise. Lower it."
         )
+    _check_milestones(recipe.schedule, where)
     momentum, clip = recipe.optimiser.momentum, recipe.optimiser.clip_gradient_norm
     if momentum >= 1:
         raise RecipeError(f"{where}: optimiser.momentum must be below 1, got {momentum}.")
@@ -65,6 +67,16 @@ def _value(recipe: "Recipe", key: str) -> Any:
     section, _, last = key.rpartition(".")
     holder = attrgetter(section)(recipe)
     return None if holder is None else getattr(holder, last)
+
+
+def _check_milestones(schedule: "ScheduleSection", where: str) -> None:
+    milestones = schedule.milestones
+    if not milestones:
+        return
+    if milestones[0] < 1 or any(later <= earlier for earlier, later in pairwise(milestones)):
+        raise RecipeError(f"{where}: schedule.milestones must be 1 or more and rise, got {list(milestones)}.")
+    if schedule.min_lr > 0:
+        raise RecipeError(f"{where}: schedule.min_lr goes with polynomial decay, not with milestones. Leave one out.")
 
 
 def _check_loss(loss: "LossSection", where: str) -> None:

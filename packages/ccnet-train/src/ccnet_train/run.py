@@ -87,7 +87,7 @@ def load_parts(recipe: Recipe, processes: int) -> Parts:
     for first in (samples, val):
         first[0]
     task.require_fit(network.config, recipe.model, train)
-    check_card(recipe, network.config)
+    check_card(recipe, network.config, task)
     return Parts(recipe=recipe, task=task, share=share, samples=samples, train=train, val=val, network=network)
 
 

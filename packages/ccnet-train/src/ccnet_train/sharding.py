@@ -4,6 +4,8 @@
 whole where it is evaluated and saved.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -16,20 +18,26 @@ from ccnet_core.activation_checkpointing import Checkpointed
 from ccnet_train.errors import TrainError
 from ccnet_train.launch import Accelerator
 
+if TYPE_CHECKING:
+    from ccnet_train.tasks.interface import Network
+
 
 def unit_classes(network: ccnet.CCNet) -> list[str]:
     """Return the class names of the modules that are gathered at a time: the stem, each residual block, each head."""
     return sorted({type(module).__name__ for module in network.modules() if isinstance(module, Checkpointed)})
 
 
-def choose_units(network: ccnet.CCNet, accelerator: Accelerator) -> None:
+def choose_units(network: "Network", accelerator: Accelerator) -> None:
     """Tell accelerate, if it shards, what the units of `network` are, so that its configuration need not name them.
 
-    Comes before `accelerator.prepare`. Raises TrainError for the first version of FSDP.
+    Comes before `accelerator.prepare`. Raises TrainError for the first version of FSDP, and for networks of objects,
+    whose parts are not called one after another.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is None:
         return
+    if not isinstance(network, ccnet.CCNet):
+        raise TrainError("The launch shards weights (FSDP), which this network does not take. Launch without it.")
     if plugin.fsdp_version != 2:
         raise TrainError("The launch asks for FSDP 1. Set fsdp_version: 2 in accelerate's configuration file.")
     plugin.auto_wrap_policy = transformer_auto_wrap_policy

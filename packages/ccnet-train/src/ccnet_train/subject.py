@@ -3,8 +3,8 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -16,6 +16,9 @@ from ccnet_train.datasets import SampleDataset, split_options
 from ccnet_train.errors import TrainError
 from ccnet_train.recipe import EvaluateSection, Recipe
 
+if TYPE_CHECKING:
+    from ccnet_train.tasks.interface import Network
+
 FORMAT_VERSION = 1
 
 
@@ -24,10 +27,11 @@ class Subject:
     """`weights`, with the SHA-256 `digest` of their tensors, on `pictures` pictures of a split, by `plan`.
 
     `data` is the dataset's name, `options` what else chose its pictures; `precision` is accelerate's. `labels` is the
-    form of the label files that are written, if any.
+    form of the label files that are written, if any. `settings` are what a network without a plan has instead.
     """
 
     format_version: int = FORMAT_VERSION
+    task: Literal["segmentation", "instances"] = "segmentation"
     weights: str
     digest: str
     model: str
@@ -35,7 +39,8 @@ class Subject:
     options: dict[str, Any]
     split: str
     pictures: int
-    plan: InferencePlan
+    plan: InferencePlan = field(default_factory=InferencePlan)
+    settings: dict[str, Any] = field(default_factory=dict)
     precision: str
     labels: str | None = None
     classes: tuple[str, ...]
@@ -46,6 +51,16 @@ def subject_of(
     recipe: Recipe, model: ccnet.CCNet, dataset: SampleDataset, *, weights: str, split: str, precision: str
 ) -> Subject:
     """Return what is measured when `model` predicts `dataset`, a split of the recipe's data."""
+    plan = model.config.inference
+    return dataclasses.replace(
+        measured(recipe, model, dataset, weights=weights, split=split, precision=precision), plan=plan
+    )
+
+
+def measured(
+    recipe: Recipe, model: "Network", dataset: SampleDataset, *, weights: str, split: str, precision: str
+) -> Subject:
+    """Return what is measured, but for how the network of a task predicts."""
     return Subject(
         weights=weights,
         digest=weights_digest(model),
@@ -54,7 +69,6 @@ def subject_of(
         options={key: value for key, value in split_options(recipe.data, split).items() if key != "root"},
         split=split,
         pictures=len(dataset),
-        plan=model.config.inference,
         precision=precision,
         classes=tuple(dataset.classes),
         palette=tuple(dataset.palette),
@@ -96,7 +110,7 @@ def plan_by(section: EvaluateSection, model: ccnet.CCNet, *, tta: bool = False) 
     model.config = dataclasses.replace(model.config, inference=plan)
 
 
-def refuse_other_classes(model: ccnet.CCNet, dataset: SampleDataset, *, weights: str, data: str) -> None:
+def refuse_other_classes(model: "Network", dataset: SampleDataset, *, weights: str, data: str) -> None:
     """Raise TrainError if `model` has other class names than the dataset `data`."""
     different = class_differences(model.config.classes, dataset.classes)
     if different:

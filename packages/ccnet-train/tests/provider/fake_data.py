@@ -68,22 +68,60 @@ class Squares:
                 file.write(f"{index}\n")
 
 
+class Blocks:
+    """Pictures of different sizes with up to two blocks; the colour of a block tells its class."""
+
+    classes = ("red", "green")
+    palette = ((220, 40, 40), (40, 220, 40))
+    task = "instances"
+    ignore_index = 255
+    flip_pairs = ()
+
+    def __init__(self, split, length=6, size=48, blocks=2, crowd=False):
+        self.split, self.length, self.size, self.blocks, self.crowd = split, length, size, blocks, crowd
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        rng = np.random.default_rng((self.split == "val", index))
+        height, width = self.size, self.size + 16 * (index % 2)
+        count = index % (self.blocks + 1)  # the first picture has none
+        image = np.full((3, height, width), 20, np.uint8)
+        masks = np.zeros((count, height, width), bool)
+        boxes, classes = np.zeros((count, 4), np.float32), np.arange(count) % 2
+        for number in range(count):
+            left = number * width // 2 + int(rng.integers(0, 6))
+            top = int(rng.integers(0, height - 24))
+            boxes[number] = left, top, left + 16, top + 20
+            masks[number, top : top + 20, left : left + 16] = True
+            image[:, top : top + 20, left : left + 16] = np.array(self.palette[classes[number]])[:, None, None]
+        crowd = np.zeros(count, bool)
+        crowd[1:] = self.crowd
+        sample = {"image": image, "boxes": boxes, "masks": masks, "classes": classes, "crowd": crowd}
+        return {**sample, "id": f"{self.split}-{index}"}
+
+
 class Provider:
     name = "fake-data"
     version = "1.0"
     api_version = 1
 
     def datasets(self):
-        return ("squares",)
+        return ("squares", "blocks")
 
     def check(self, name, options):
+        if name == "blocks":
+            return [f"Unknown option {key!r}." for key in options if key not in ("length", "size", "blocks", "crowd")]
         known = ("length", "size", "seen", "broken", "replaced", "ragged", "unlabelled", "frames", "root")
         return [f"Unknown option {key!r}." for key in options if key not in known]
 
     def load(self, name, split, **options):
         if options.pop("root", None) == "missing":
             raise ValueError("there is no folder 'missing'. Download it first.")
-        return Squares(split, **options)
+        return Blocks(split, **options) if name == "blocks" else Squares(split, **options)
 
     def augmentation(self, spec):
         if spec is None:

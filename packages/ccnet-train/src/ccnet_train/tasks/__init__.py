@@ -6,6 +6,7 @@ A further task is a file here that holds a :class:`~ccnet_train.tasks.interface.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ccnet_train.tasks.instances import Instances
 from ccnet_train.tasks.interface import Task
 from ccnet_train.tasks.segmentation import Segmentation
 from ccnet_train.tasks.video import Video
@@ -13,7 +14,7 @@ from ccnet_train.tasks.video import Video
 if TYPE_CHECKING:
     from ccnet_train.datasets import SampleDataset
 
-TASKS: dict[str, Task[Any, Any]] = {"segmentation": Segmentation(), "video": Video()}
+TASKS: dict[str, Task[Any, Any]] = {"segmentation": Segmentation(), "video": Video(), "instances": Instances()}
 
 
 def task_of(dataset: "SampleDataset") -> Task[Any, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from ccnet_train.recipe import ModelSection, Recipe
 
 if TYPE_CHECKING:
     from ccnet_train.datasets import Augmentation, Sample, SampleDataset
+    from ccnet_train.detection import MaskRCNN
     from ccnet_train.launch import Accelerator
     from ccnet_train.positions import Batch
 
-Network = ccnet.CCNet
+Network: TypeAlias = "ccnet.CCNet | MaskRCNN"
 """What is trained: a module with `config`, `save_pretrained` and `push_to_hub`."""
 
-N = TypeVar("N", bound=Network)
+N = TypeVar("N", bound="Network")
 F = TypeVar("F", bound="Found")
 
 
@@ -138,6 +139,10 @@ class Task(Protocol[N, F]):
         self, folder: Path, found: F, network: N, dataset: "SampleDataset", *, recipe: Recipe, step: int, precision: str
     ) -> None:
         """Write what an evaluation of the split "val" after `step` found into `folder`, beside the weights."""
+        ...
+
+    def card(self, config: Any, *, datasets: Sequence[str], license: str | None) -> str:
+        """Return the model card of a network without metrics. Raises ConfigError for what cannot stand on one."""
         ...
 
     def preview(self, path: Path, network: N, dataset: "SampleDataset") -> NDArray[np.uint8]:

@@ -112,6 +112,12 @@ class Segmentation:
         subject = subject_of(recipe, network, dataset, weights=weights, split="val", precision=precision)
         write_evaluation(folder, subject, found.pictures)
 
+    def card(self, config: ccnet.CCNetConfig, *, datasets: Sequence[str], license: str | None) -> str:
+        """Return core's card."""
+        from ccnet_core.card import model_card
+
+        return model_card(config, metrics={}, datasets=datasets, license=license)
+
     def preview(self, path: Path, network: ccnet.CCNet, dataset: "SampleDataset") -> NDArray[np.uint8]:
         """Write a row of picture, truth and prediction for a few pictures."""
         from ccnet_train.preview import write_preview
