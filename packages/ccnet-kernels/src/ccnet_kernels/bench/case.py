@@ -78,14 +78,17 @@ def compute(attend: Attend, arguments: Arguments) -> torch.Tensor:
     if "x" not in arguments:
         return attend(**arguments)
     x = arguments["x"]
-    convolve: Any = F.conv2d if x.ndim == 4 else F.conv3d
     for _ in range(RECURRENCE):
-        query, key, value = (
-            convolve(x, arguments[f"{name}_weight"], arguments.get(f"{name}_bias"))
-            for name in ("query", "key", "value")
-        )
-        x = attend(query, key, value, scale=arguments["scale"], residual=x)
+        x = _step(attend, x, arguments)  # a call, so that maps of the last step are gone
     return x
+
+
+def _step(attend: Attend, x: torch.Tensor, arguments: Arguments) -> torch.Tensor:
+    convolve: Any = F.conv2d if x.ndim == 4 else F.conv3d
+    query, key, value = (
+        convolve(x, arguments[f"{name}_weight"], arguments.get(f"{name}_bias")) for name in ("query", "key", "value")
+    )
+    return attend(query, key, value, scale=arguments["scale"], residual=x)
 
 
 @torch.no_grad()
