@@ -16,7 +16,7 @@ extensions += ["command_help", "repository_links", "short_arrays"]
 exclude_patterns = ["tests", "extensions"]
 nitpicky = True
 # Names of other libraries: their inventories lie elsewhere, and a build asks nothing of the network.
-nitpick_ignore_regex = [("py:.*", r"(torch|numpy|np|PIL|pathlib|collections|typing|dict)\b.*")]
+nitpick_ignore_regex = [("py:.*", r"(torch|numpy|np|PIL|pathlib|collections|typing|dict|torchvision)\b.*")]
 
 myst_heading_anchors = 4
 # `text` in a docstring is code; a reference that must resolve is written as a role.
@@ -25,6 +25,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
+# An extra, in a build that fits the torch beside it: the pages need its names only.
+autodoc_mock_imports = ["torchvision"]
 python_maximum_signature_line_length = 88
 add_module_names = False
 

@@ -158,3 +158,23 @@ def test_a_refused_attention_leaves_the_network_as_it_is():
     with pytest.raises(ccnet.ConfigError, match="backend is for criss-cross attention"):
         ccnet.insert_attention(network, "non_local", backend="torch")
     assert [name for name, _ in network.layer3.named_children()] == ["0", "1", "2"]
+
+
+@pytest.mark.detection
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_resnets_of_torchvision_take_it_as_well(name):
+    import torchvision
+
+    torch.manual_seed(0)
+    network = getattr(torchvision.models, name)().eval()
+    image = torch.randn(1, 3, 64, 80)
+    before, names = network(image), list(network.state_dict())
+    context = ccnet.insert_attention(network)
+    assert context.cca.value_conv.in_channels == network.layer3[-1].conv1.in_channels
+    assert torch.equal(network(image), before)
+    assert [added for added in network.state_dict() if added not in names] == [
+        f"layer3.context.{part}" for part in context.state_dict()
+    ]
+    with torch.no_grad():
+        context.cca.gamma.fill_(1.0)
+    assert not torch.equal(network(image), before)

@@ -100,7 +100,7 @@ class DetectorConfig:
     def with_classes(
         self, classes: Sequence[str] | None = None, palette: Sequence[Sequence[int]] | None = None
     ) -> "DetectorConfig":
-        """Return this configuration for other classes; colours left out are those of :func:`object_palette`."""
+        """Return this configuration for other classes; colours left out are Pascal VOC's, without black."""
         names, colours = replace_classes(self, None, classes, palette)
         if palette is None and names != self.classes:
             colours = object_palette(len(names))

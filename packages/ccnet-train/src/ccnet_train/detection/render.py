@@ -42,7 +42,7 @@ def draw_detections(
 
     A mask has the colour of its class, as strong as `opacity` from 0 to 1, and a light rim inside a dark one, as have
     boxes: so they are seen on any ground. Lines and letters grow with the picture; one smaller than a few hundred
-    pixels should be enlarged first, see :func:`enlarge_detections`.
+    pixels should be enlarged first, see `render.enlarge_detections`.
     """
     shown = detections.above(threshold)
     longest = max(picture.shape[:2])
