@@ -16,7 +16,7 @@ DISTRIBUTIONS = (
 INTERNAL = {"ccnet_core.export.require_packages", "ccnet_core.export.Output"}
 DIRECTIVE = re.compile(r"^\.\. auto(?:class|exception|function|data):: (\S+)$", re.MULTILINE)
 DOCUMENTED = [name for page in sorted(API.glob("*.md")) for name in DIRECTIVE.findall(page.read_text("utf-8"))]
-# Looked at where torchvision is, by `nox -s detection`.
+# Only where torchvision is installed, which these sessions do not.
 WITH_TORCHVISION = {"ccnet_train.detection.MaskRCNN", "ccnet_train.detection.convert_torchvision"}
 HERE = [name for name in DOCUMENTED if name not in WITH_TORCHVISION or importlib.util.find_spec("torchvision")]
 

@@ -140,7 +140,7 @@ class InferencePlan:
 
     `mode` "whole" takes the picture as it is. "slide" takes windows of `crop`, every `stride` pixels, both (height,
     width); a crop larger than the picture is cut to it. "fit" fits the picture into `crop`, black around it, takes that
-    whole, and leads its scores back to the picture's pixels: see :class:`ccnet_core.fit.Fit`. `scales` resize the
+    whole, and leads its scores back to the picture's pixels: see `ccnet_core.fit.Fit`. `scales` resize the
     picture, or the crop of mode "fit"; `flip` adds the mirror image of each; several views are averaged as class
     probabilities. `base_scale` is the published (long edge, short edge) to which `resize="plan"` fits a picture before
     it is scaled; without `resize` it does nothing.

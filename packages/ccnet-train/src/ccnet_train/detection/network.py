@@ -135,7 +135,7 @@ class MaskRCNN(mask_rcnn.MaskRCNN, Pretrained):  # type: ignore[misc]  # Any whe
 class Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # Any where torchvision is not installed
     """torchvision's, but for masks: bool (N, H, W), each made at its own time.
 
-    100 masks of a photograph of 12 million pixels are 1.2 GB so, and 9.6 GB while torchvision puts its floats together.
+    50 masks of 2000 x 1500 pixels take 182 MB so, and 1187 MB while torchvision puts its floats together.
     """
 
     def postprocess(
