@@ -39,9 +39,7 @@ def build(model, checkpointing):
 
 
 def loss_of(network, images):
-    output = network(images)
-    loss = output.logits.square().mean()
-    return loss if output.auxiliary_logits is None else loss + output.auxiliary_logits.square().mean()
+    return sum(part.square().mean() for part in network(images) if part is not None)
 
 
 def gradients_of(network, images):
@@ -108,7 +106,7 @@ def fit_both_ways(folder):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with launch.open_accelerator():
-        for model in ("ccnet_tiny", "ccnet_small"):
+        for model in ("ccnet_tiny", "ccnet_small", "ccnet_small_ce2p"):
             for checkpointing in (False, True):
                 compare(model, checkpointing, Path(sys.argv[1]))
         fit_both_ways(sys.argv[1])

@@ -66,11 +66,12 @@ def test_two_processes_that_share_the_weights_do_what_whole_networks_do(start, t
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"{model}: {units} units, 2 processes"
-        for model, units in (("ccnet_tiny", 3), ("ccnet_small", 6))
+        for model, units in (("ccnet_tiny", 3), ("ccnet_small", 6), ("ccnet_small_ce2p", 6))
         for _ in ("activations kept", "computed again")
     ]
-    for name in ("ccnet_tiny-False", "ccnet_tiny-True", "ccnet_small-False", "ccnet_small-True"):
-        assert ccnet.CCNet.from_pretrained(tmp_path / name).config.num_classes == 3
+    for model in ("ccnet_tiny", "ccnet_small", "ccnet_small_ce2p"):
+        for name in (f"{model}-False", f"{model}-True"):
+            assert ccnet.CCNet.from_pretrained(tmp_path / name).config.num_classes == 3
     whole, sharded = (records(tmp_path / name) for name in ("whole", "sharded"))
     assert [line["step"] for line in sharded] == [1, 2, 2, 3, 4, 4]
     for one, other in zip(sharded, whole, strict=True):
