@@ -52,6 +52,7 @@ def highest_of_a_real_step(recipe, network, objective, size, pictures):
         ("model.freeze=[backbone]",),
         ("loss.ohem={min_kept: 50}", "loss.category_consistent={}", "loss.per_picture=true"),
         ("loss.ohem={min_kept: 50, rule: authors}",),
+        ("model.name=ccnet_small_ce2p", "loss.auxiliary_weight=1", "loss.edge_weight=1"),
     ],
     ids=str,
 )
