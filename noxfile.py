@@ -234,8 +234,9 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def detection(session: nox.Session) -> None:
-    """Instance segmentation, with torch and torchvision both from the index: a build for one machine fits no other."""
+    """Instance segmentation, torch and torchvision from the index; -- -m "detection and slow": the slow ones."""
     extra = "./packages/ccnet-train[detection]"
+    # A build of torch for one machine fits no torchvision of the index.
     index = {"UV_FIND_LINKS": None, "PIP_FIND_LINKS": None}
     session.install(*CONSTRAINTS, *sources(["core", "data"]), extra, *PYTEST, env=index)
     session.run("python", "-c", "import torchvision; from torchvision.ops import nms")
@@ -286,7 +287,7 @@ def slow(session: nox.Session) -> None:
     """Tests that take minutes."""
     install(session, *sources(NAMES), *test_tools(NAMES), "sybil")
     rooms = [f"packages/ccnet-{name}/tests" for name in ("core", "data", "train")]
-    pytest(session, "slow and not gpu", "integration", "docs/tests/test_export.py", *rooms)
+    pytest(session, "slow and not gpu and not detection", "integration", "docs/tests/test_export.py", *rooms)
 
 
 @nox.session(venv_backend="uv")

@@ -39,7 +39,7 @@ def test_objects_are_written_as_coco_writes_them():
     picture = objects()
     (true,), (found,) = picture.truth, picture.found
     assert (picture.index, picture.id, picture.size) == (4, "street/a.png", (20, 30))
-    assert (true["bbox"], true["category_id"], true["area"], true["iscrowd"]) == ([2, 3, 8, 6], 1, 48, 0)
+    assert (true["bbox"], true["category_id"], true["area"], true["iscrowd"]) == ([2, 3, 8, 6], 0, 48, 0)
     assert found["score"] == float(np.float32(0.9))
     np.testing.assert_array_equal(mask.decode(found["segmentation"]), masks_of([(1, 3, 9, 9)])[0])
 

@@ -45,7 +45,7 @@ def truth_of(pictures: Sequence[PictureObjects], classes: Sequence[str]) -> dict
             {"id": picture.index + 1, "file_name": picture.id, "height": picture.size[0], "width": picture.size[1]}
             for picture in pictures
         ],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes)],
         "annotations": [  # from 1: the number 0 stands for "no object" in pycocotools
             {"id": number, "image_id": image, **annotation} for number, (image, annotation) in enumerate(objects, 1)
         ],

@@ -12,7 +12,7 @@ from ccnet_train.detection.detections import Detections
 from ccnet_train.detection.samples import Instances
 
 Annotation = dict[str, Any]
-"""`category_id` (the class, from 1), `bbox` (left, top, width, height in pixels), `segmentation` (a compressed RLE);
+"""`category_id` (the class, from 0), `bbox` (left, top, width, height in pixels), `segmentation` (a compressed RLE);
 of a true object also `area` and `iscrowd`, of a found one `score`."""
 
 
@@ -65,7 +65,7 @@ def picture_objects(index: int, sample: Instances, found: Detections) -> Picture
 
 def _annotation(label: np.int64, box: NDArray[np.float32]) -> Annotation:
     left, top, right, bottom = (float(edge) for edge in box)
-    return {"category_id": int(label) + 1, "bbox": [left, top, right - left, bottom - top]}
+    return {"category_id": int(label), "bbox": [left, top, right - left, bottom - top]}
 
 
 def _encoded(masks: NDArray[np.bool_]) -> Sequence[Annotation]:
