@@ -7,14 +7,9 @@ from ccnet_core.config import (
     AuxiliaryHeadConfig,
     BackboneConfig,
     CCNetConfig,
-    HeadConfig,
     HubBackboneConfig,
-    InferencePlan,
-    ParsingConfig,
     PixelStatistics,
-    default_palette,
 )
-from ccnet_core.errors import ConfigError
 from ccnet_core.zoo import load_config
 
 
@@ -60,11 +55,6 @@ def test_pairs_of_classes_belong_to_their_names():
     assert config.with_classes(num_classes=18).flip_pairs == ()
 
 
-def test_default_palette_is_pascal_vocs():
-    assert default_palette(5) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
-    assert default_palette(21) == load_config("ccnet_r50-d8_4xb4-20k_voc12aug-512x512").palette
-
-
 SWIN = HubBackboneConfig(
     settings={"model_type": "swin", "depths": [1, 1], "num_heads": [1, 2], "patch_size": 4}, stages=(2,)
 )
@@ -82,32 +72,12 @@ def paired(*pairs):
     ("build", "message"),
     [
         (lambda: BackboneConfig(depths=(1, 2)), "one value per stage"),
-        (lambda: HeadConfig(channels=100), "multiple of reduction"),
-        (lambda: HeadConfig(recurrence=-1), "recurrence must be a whole number from 0 to 256, got -1"),
-        (lambda: HeadConfig(recurrence=257), "recurrence must be a whole number from 0 to 256, got 257"),
-        (lambda: HeadConfig(kernel_size=257), "kernel_size must be whole numbers from 1 to 256, got 257"),
         (lambda: BackboneConfig(depths=(257, 1, 1, 1)), "depths must be whole numbers from 1 to 256, got 257, 1"),
         (lambda: BackboneConfig(depths=(1,) * 5, strides=(1,) * 5, dilations=(1,) * 5), "1 to 4 stages, depths has 5"),
         (lambda: load_config("ccnet_tiny").with_classes(classes=["\ud800"]), "class names must be text"),
-        (lambda: HeadConfig(frames=0), "frames must be whole numbers from 1 to 256, got 0"),
-        (lambda: HeadConfig(kernel_size=2), "kernel_size must be odd"),
-        (lambda: ccnet.InferencePlan(mode="slide"), "needs crop"),
-        (lambda: ccnet.InferencePlan(mode="tile"), "mode must be 'whole', 'slide' or 'fit', got 'tile'"),
-        (lambda: ccnet.InferencePlan(mode="slide", crop=(4, 4), stride=(5, 4)), "stride"),
-        (lambda: ccnet.InferencePlan(scales=(0.0,)), "scales must be numbers above 0"),
-        (lambda: ccnet.InferencePlan(scales=(float("nan"),)), "scales must be numbers above 0"),
-        (lambda: ccnet.InferencePlan(scales=1.0), "scales must be numbers above 0 in a tuple, got 1.0"),
-        (lambda: ccnet.InferencePlan(scales=("half",)), r"scales must be numbers above 0 in a tuple, got \('half',\)"),
-        (lambda: ccnet.InferencePlan(flip="no"), "flip must be True or False, got 'no'"),
-        (lambda: ccnet.InferencePlan(crop=16), "crop must be two whole numbers above 0, got 16"),
-        (lambda: ccnet.InferencePlan(base_scale=(0, 0)), "base_scale must be two whole numbers above 0"),
         (lambda: BackboneConfig(block="bottlneck"), "block must be 'basic' or 'bottleneck', got 'bottlneck'"),
         (lambda: BackboneConfig(width=-4), "width must be whole numbers from 1 to 65536, got -4"),
         (lambda: BackboneConfig(depths=(1, 0, 1, 1)), "depths must be whole numbers from 1"),
-        (lambda: HeadConfig(reduction=0), "reduction must be whole numbers from 1"),
-        (lambda: HeadConfig(dropout=1.0), "dropout must be from 0 to below 1"),
-        (lambda: HeadConfig(gamma=float("inf")), "gamma must be a number"),
-        (lambda: AuxiliaryHeadConfig(channels=0), "channels must be whole numbers from 1"),
         (lambda: PixelStatistics(std=(0.0, 1.0, 1.0)), "std must be above 0"),
         (lambda: PixelStatistics(mean=(float("nan"), 1.0, 1.0)), "mean must be three numbers"),
         (lambda: PixelStatistics(channel_order="BGR"), "channel_order must be 'rgb' or 'bgr', got 'BGR'"),
@@ -125,7 +95,6 @@ def paired(*pairs):
         (lambda: load_config("ccnet_tiny").with_classes(classes="road"), "a list of names, got 'road'"),
         (lambda: load_config("ccnet_tiny").with_classes(classes=[1]), "class names must be text"),
         (lambda: load_config("ccnet_tiny").with_classes(1, palette=[(0, 0)]), "three whole numbers from 0 to 255"),
-        (lambda: ccnet.InferencePlan(resize="plan"), "needs base_scale"),
         (lambda: CCNetConfig(name="x", classes=("a",), palette=()), "1 classes but 0 palette colours"),
         (lambda: paired((0, 19)), r"flip_pairs must be pairs of classes from 0 to 18, got \(\(0, 19\),\)"),
         (lambda: paired((-1, 2)), "flip_pairs must be pairs of classes from 0 to 18"),
@@ -134,8 +103,6 @@ def paired(*pairs):
         (lambda: paired(3), r"flip_pairs must be pairs of classes from 0 to 18, got \(3,\)"),
         (lambda: paired((3, 3)), "flip_pairs names a class twice"),
         (lambda: paired((3, 4), (5, 3)), "flip_pairs names a class twice"),
-        (lambda: ParsingConfig(channels=0), "channels must be whole numbers from 1"),
-        (lambda: ParsingConfig(detail_channels=0), "detail_channels must be whole numbers from 1"),
         (lambda: parsing(auxiliary=AuxiliaryHeadConfig()), "parsing has a first prediction of its own.*Leave auxil"),
         (lambda: parsing(backbone=load_config("ccnet_small").backbone), "a backbone of four stages, got 3"),
         (lambda: parsing(backbone=SWIN), "parsing takes the maps of a ResNet"),
@@ -154,16 +121,3 @@ def test_configuration_is_frozen():
     config = load_config("ccnet_tiny")
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.name = "other"
-
-
-def test_options_replace_what_a_plan_says():
-    plan = InferencePlan(mode="slide", crop=(8, 8), stride=(4, 4), scales=(2.0,), flip=True, base_scale=(9, 7))
-    assert plan.with_options() == dataclasses.replace(plan, scales=(1.0,), flip=False)
-    assert plan.with_options(mode="whole", resize="plan") == InferencePlan(
-        mode="whole", crop=(8, 8), stride=(4, 4), base_scale=(9, 7), resize="plan"
-    )
-    assert plan.with_options(crop=(6, 6), scales=(1.0, 2.0), flip=True) == dataclasses.replace(
-        plan, crop=(6, 6), scales=(1.0, 2.0)
-    )
-    with pytest.raises(ConfigError, match="crop and stride belong to mode='slide'"):
-        plan.with_options(mode="whole", crop=(6, 6))

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from ccnet_core import zoo
 from ccnet_core.card_metadata import dataset_title, metadata, metric_title
-from ccnet_core.config import CCNetConfig, HeadConfig, InferencePlan, Labelled
+from ccnet_core.classes import Labelled
+from ccnet_core.config import CCNetConfig, HeadConfig, InferencePlan
 from ccnet_core.text import markdown
 
 ATTENTION_NAMES = {"criss_cross": "criss-cross attention", "non_local": "non-local attention"}

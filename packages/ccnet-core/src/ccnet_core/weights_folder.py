@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ccnet_core import files, shards, strict
 from ccnet_core.checks import is_whole, require
-from ccnet_core.config import CCNetConfig, Labelled
+from ccnet_core.classes import Labelled
+from ccnet_core.config import CCNetConfig
 from ccnet_core.errors import OtherKindError, WeightsError
 from ccnet_core.shards import INDEX_FILE, WEIGHTS_FILE
 from ccnet_core.tensors import StoredTensor
