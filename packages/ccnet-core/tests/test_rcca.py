@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import ccnet_core as ccnet
+from ccnet_core import rcca
 from ccnet_core.testing import criss_cross_definition
 
 MODULES = [ccnet.CrissCrossAttention, ccnet.CrissCrossAttention3d]
@@ -36,6 +39,41 @@ def assert_same(actual, expected, **tolerance):
     assert list(actual) == list(expected)
     for name, gradient in expected.items():
         torch.testing.assert_close(actual[name], gradient, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@both
+@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
+def test_one_convolution_for_query_key_and_value_gives_what_three_give(kind, layout, monkeypatch):
+    module = randomised(kind(16, reduction=4)).double()
+    x = torch.randn(2, 16, *EXTENTS[kind], dtype=torch.float64)
+    if layout == "channels last":
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+    expected, of_three = by_definition(module, x), gradients(module, x)
+    calls = []
+    for conv in (module.query_conv, module.key_conv, module.value_conv):
+        conv.register_forward_hook(lambda *_: calls.append(1))
+    monkeypatch.setattr(rcca, "prefers_one_convolution", lambda x: True)
+    torch.testing.assert_close(module(x), expected)
+    assert_same(gradients(module, x), of_three)
+    assert not calls
+
+
+def test_convolutions_that_were_replaced_are_called_one_by_one(monkeypatch):
+    module = randomised(ccnet.CrissCrossAttention(16, reduction=4))
+    x = torch.randn(1, 16, 3, 4)
+    expected = module(x)
+    module.key_conv = torch.nn.Sequential(module.key_conv)
+    monkeypatch.setattr(rcca, "prefers_one_convolution", lambda x: True)
+    torch.testing.assert_close(module(x), expected)
+
+
+def test_one_convolution_is_for_cuda_in_half_precision():
+    def tensor(dtype, is_cuda):
+        return SimpleNamespace(dtype=dtype, is_cuda=is_cuda)
+
+    assert rcca.prefers_one_convolution(tensor(torch.bfloat16, True))
+    assert not rcca.prefers_one_convolution(tensor(torch.bfloat16, False))
+    assert not rcca.prefers_one_convolution(tensor(torch.float32, True))
 
 
 @both

@@ -136,3 +136,11 @@ class Global(Memory):
 
     def _demand_mine(self, earlier: np.ndarray, threads: np.ndarray, done: str) -> None:
         demand((earlier == NOBODY) | (earlier == threads), f"{self.name}: an element is {done} in one launch")
+
+
+class Window:
+    """A place in the memory of a tensor, of which kernels take addresses only."""
+
+    def __init__(self, memory: Global, first: int):
+        self.numbers = memory.numbers
+        self.start = memory.start + first * memory.numbers.itemsize

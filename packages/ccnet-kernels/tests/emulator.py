@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from emulated_instructions import Instructions
-from emulated_memory import EmulationError, Global
+from emulated_memory import EmulationError, Global, Window
 from emulated_source import run as run_source
 from emulated_threads import Threads
 from emulated_traffic import CountedInstructions, Traffic, note_touched
@@ -57,8 +57,15 @@ def launch(
         note_touched(traffic, memories)
 
 
-def _memory_of(tensor: torch.Tensor, memories: list[Global]) -> Global:
-    """Return the memory of a tensor; the same one for a tensor that is given twice."""
+def _memory_of(tensor: torch.Tensor, memories: list[Global]) -> Global | Window:
+    """Return the memory of a tensor; the same one for a tensor that is given twice.
+
+    Some channels of a wider map lie in the memory of the whole.
+    """
+    if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.itemsize:
+        whole = tensor.detach().new_empty(0).set_(tensor.untyped_storage())
+        if not tensor.transpose(0, 1).movedim(0, -1).is_contiguous():
+            return Window(_memory_of(whole, memories), tensor.storage_offset())
     flat = torch.as_strided(tensor.detach(), (tensor.numel(),), (1,))
     numbers = flat.numpy() if tensor.dtype == torch.float32 else flat.view(torch.int16).numpy().view(np.uint16)
     first, last = numbers.ctypes.data, numbers.ctypes.data + numbers.nbytes

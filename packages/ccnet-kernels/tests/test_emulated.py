@@ -76,6 +76,15 @@ def test_scale_and_residual_may_be_left_out(left_out, shape, dtype):
     assert not wrong(errors_of(ops.attend, arguments, dtype=dtype), 1.0, dtype)
 
 
+@pytest.mark.parametrize("shape", [(2, 16, 24, 5, 7), (1, 8, 72, 3, 1), (1, 8, 16, 2, 3, 4)])
+def test_query_key_and_value_may_be_channels_of_one_map(shape, dtype):
+    def attend(query, key, value, **options):
+        joint = torch.cat([query, key, value], 1).movedim(1, -1).contiguous().movedim(-1, 1)
+        return ops.attend(*joint.split([maps.shape[1] for maps in (query, key, value)], 1), **options)
+
+    assert not wrong(errors(attend, shape, 1.0, dtype=dtype), 1.0, dtype)
+
+
 def test_without_gradients_the_output_has_the_same_bits(dtype):
     """Then the attended map is not kept beside it."""
     arguments = inputs((1, 3, 8, 5, 4), 1.0, dtype=dtype)

@@ -43,7 +43,7 @@ def test_half_precision_takes_a_launch_for_each_axis_of_short_lines(launches, dt
     names = [f"attend_short_{name}"] * 2
     assert [call[:2] for call in launches] == list(zip(names, (2 * 97 * 2, 2 * 65 * 3), strict=True))
     assert [call[3:] for call in launches] == [(160, 80 * 576), (224, 112 * 576)]
-    assert [call[2][11:13] for call in launches] == [(128, 65), (64, 97)]
+    assert [call[2][13:15] for call in launches] == [(128, 65), (64, 97)]
     launches.clear()
     passes.backward(value, query, key, value, scale, attended, log_sums)
     names = [f"channel_dot_{name}", *[f"gradients_short_{name}"] * 2]
@@ -80,14 +80,14 @@ def test_the_log_sums_of_an_axis_are_the_earlier_ones_of_the_next(launches):
 def test_an_axis_of_one_position_is_left_out(launches):
     passes.forward(*maps(torch.bfloat16, (1, 8, 8, 1, 5, 1)))
     [(_, _, arguments, *_)] = launches
-    length, step, first, last = arguments[12:16]
+    length, step, first, last = arguments[14:18]
     assert (length, step, first, last) == (5, 1, True, True)
 
 
 def test_a_single_position_still_attends_to_itself(launches):
     passes.forward(*maps(torch.bfloat16, (3, 8, 8, 1, 1)))
     [(_, blocks, arguments, *_)] = launches
-    assert (blocks, *arguments[12:16]) == (3, 1, 1, True, True)
+    assert (blocks, *arguments[14:18]) == (3, 1, 1, True, True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -98,6 +98,22 @@ def test_maps_that_fit_are_handed_over_without_a_copy(launches, dtype):
         argument.data_ptr() for call in launches for argument in call[2] if isinstance(argument, torch.Tensor)
     }
     assert {tensor.data_ptr() for tensor in (*given, output)} <= handed_over
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_channels_of_one_map_are_handed_over_without_a_copy(launches, dtype):
+    """Only the kernels for half precision take them so."""
+    joint = torch.zeros(1, 32, 3, 4, dtype=dtype).to(memory_format=torch.channels_last)
+    query, key, value = joint.split([8, 8, 16], 1)
+    passes.forward(query, key, value, None, None)
+    for _, _, arguments, *_ in launches:
+        handed_over = [tensor.data_ptr() for tensor in arguments[:3]] == [
+            query.data_ptr(),
+            key.data_ptr(),
+            value.data_ptr(),
+        ]
+        assert handed_over == (dtype != torch.float32)
+        assert dtype == torch.float32 or arguments[9:13] == (8, 16, 32, 32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -6,6 +6,7 @@ Shape letters: B batch, C channels, T time, H height, W width.
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ccnet_core.attention.formula import attention_weights
@@ -13,6 +14,17 @@ from ccnet_core.attention.interface import spec_of
 from ccnet_core.attention.select import require_known, select
 from ccnet_core.checks import is_whole, require, require_sizes
 from ccnet_core.errors import AttentionError
+
+
+def prefers_one_convolution(x: Tensor) -> bool:
+    """Return whether `x` is better read once for query, key and value: on CUDA, if they come in half precision.
+
+    There a 1x1 convolution takes as long as its input and output take to be moved. On the CPU it makes no difference.
+    """
+    if not x.is_cuda:
+        return False
+    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
+    return dtype in (torch.float16, torch.bfloat16)
 
 
 class CrissCrossAttention(nn.Module):
@@ -46,9 +58,20 @@ class CrissCrossAttention(nn.Module):
         self._require_shape(x)
         if 0 in x.shape[2:]:  # which torch's convolutions refuse
             return x
-        query, key, value = self.query_conv(x), self.key_conv(x), self.value_conv(x)
+        query, key, value = self._project(x)
         attend = select(spec_of(query, value, key, self.gamma, x), self.backend)
         return attend(query, key, value, scale=self.gamma, residual=x)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return query, key and value, as channels of one map where one convolution is to make all three."""
+        convolutions = self.query_conv, self.key_conv, self.value_conv
+        if not prefers_one_convolution(x) or any(type(each) is not self.convolution for each in convolutions):
+            return tuple(each(x) for each in convolutions)
+        weight = torch.cat([each.weight for each in convolutions])
+        bias = torch.cat([cast(Tensor, each.bias) for each in convolutions])
+        convolve = F.conv2d if self.convolution is nn.Conv2d else F.conv3d
+        joint = convolve(x, weight, bias)
+        return torch.split_with_sizes(joint, [each.out_channels for each in convolutions], dim=1)
 
     def weights(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return column (B, H, W, H) and row (B, H, W, W) weights.

@@ -77,11 +77,11 @@ def _line_kernels(number: ptx.Number) -> dict[str, Kernel]:
     attended = [*_H * 3, *_S * 2, *_H, *_S, *_H * 2]
     made = {
         "attend_short": _short(
-            short_attention.attend_short_kernel(number), [*attended, *_I * 10], short_attention.SHARED
+            short_attention.attend_short_kernel(number), [*attended, *_I * 12], short_attention.SHARED
         ),
         "attend": _line(line_attention.attend_kernel(number), [*attended, *_I * 9], 3),
         "gradients_short": _short(
-            short_gradients.gradients_short_kernel(number), [*_H * 4, *_S * 3, *_H * 3, *_I * 6], short_gradients.SHARED
+            short_gradients.gradients_short_kernel(number), [*_H * 4, *_S * 3, *_H * 3, *_I * 8], short_gradients.SHARED
         ),
         "channel_dot": _line(line_gradients.channel_dot_kernel(number), [*_H * 2, *_S, *_I * 2], 8),
         "weighted_sum": _line(line_gradients.weighted_sum_kernel(number), [*_H * 3, *_S * 2, *_H, *_I * 6], 2),

@@ -28,7 +28,7 @@ from ccnet_kernels.cuda.grids import (
     short_rows,
     span_of,
 )
-from ccnet_kernels.cuda.maps import Result, packed, room_for
+from ccnet_kernels.cuda.maps import Result, packed, packed_apart, pitch_of, room_for
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor, scale: Tensor | None, residual: Tensor | None) -> Tensor:
@@ -70,7 +70,14 @@ def _forward(
     factor = None if scale is None else scale.float()
     added = None if residual is None else packed(residual)
     launches = _pixels_forward if value.dtype == torch.float32 else _lines_forward
-    launches(packed(query), packed(key), packed(value), factor, added, output, attended, log_sums)
+    launches(*_inputs(query, key, value), factor, added, output, attended, log_sums)
+
+
+def _inputs(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+    """Return query, key and value as the kernels take them."""
+    if value.dtype != torch.float32 and max(value.shape[2:]) <= SHORT:
+        return packed_apart(query, key, value)
+    return packed(query), packed(key), packed(value)
 
 
 def backward(
@@ -90,7 +97,7 @@ def backward(
     memories = [result.memory for result in results]
     delta = torch.empty_like(log_sums)
     factor = None if scale is None else scale.float()
-    maps = [packed(tensor) for tensor in (query, key, value, gradient, attended)]
+    maps = [*_inputs(query, key, value), packed(gradient), packed(attended)]
     launches: Callable[..., None] = _pixels_backward if value.dtype == torch.float32 else _lines_backward
     launches(*maps, factor, log_sums, delta, *memories)
     scale_gradient = value.new_empty(0) if scale is None else delta.sum().to(scale.dtype).view(scale.shape)
@@ -176,7 +183,8 @@ def _lines_forward(
             lines, rows = positions // length, short_rows(length)
             span = span_of(lines, channels)
             blocks = lines * in_pieces(channels, span)
-            launch.run(f"attend_short_{form}", blocks, (*arguments, span, *place), 2 * rows, attend_short_bytes(rows))
+            arguments = *arguments, pitch_of(query), pitch_of(value), span, *place
+            launch.run(f"attend_short_{form}", blocks, arguments, 2 * rows, attend_short_bytes(rows))
         else:
             blocks = blocks_of_lines(positions, length) * in_pieces(channels, LINE_CHANNELS)
             launch.run(f"attend_{form}", blocks, (*arguments, *place))
@@ -204,7 +212,8 @@ def _lines_backward(
         known = log_sums, delta, scale
         if length <= SHORT:
             rows, name = short_rows(length), f"gradients_short_{form}"
-            arguments = query, key, value, gradient, *known, query_gradient, key_gradient, value_gradient, *place
+            maps = query, key, value, gradient, *known, query_gradient, key_gradient, value_gradient
+            arguments = *maps, narrow, channels, pitch_of(query), pitch_of(value), *place[2:]
             launch.run(name, positions // length, arguments, 2 * rows, gradients_short_bytes(rows))
             continue
         tiles = blocks_of_lines(positions, length)

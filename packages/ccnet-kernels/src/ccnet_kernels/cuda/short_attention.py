@@ -45,6 +45,8 @@ def attend_short_kernel(number):
         output,
         query_channels,
         value_channels,
+        query_pitch,
+        value_pitch,
         span,
         length,
         step,
@@ -55,6 +57,9 @@ def attend_short_kernel(number):
         kept,
     ):
         """Attend along one axis, as `line_attention.attend` does, of at most MOST positions.
+
+        The positions of query and of key lie `query_pitch` numbers apart, those of value `value_pitch`: they may be
+        channels of one map.
 
         Grid: lines x spans of `span` value channels, a multiple of SLICE, span fastest. Shared memory, given at launch:
         TILES tiles of (rows, PITCH). Energies come first, from slices of query and key; then the weights stay in
@@ -79,23 +84,31 @@ def attend_short_kernel(number):
         left, right = int32(own * PITCH + across(lane, PITCH)), int32(down(lane, PITCH))
 
         clear(energies, ENERGIES)
-        copy_rows(memory, 0, SLICE, query, start, length, step, 0, query_channels)
-        copy_rows(memory, size, SLICE, key, start, length, step, 0, query_channels)
+        copy_rows(memory, 0, SLICE, query, start, length, step, 0, query_channels, query_pitch)
+        copy_rows(memory, size, SLICE, key, start, length, step, 0, query_channels, query_pitch)
         ptx.close_group()
         channel, pair = int32(0), int32(0)
         while channel < query_channels:
             other = int32(2 - pair)
             following = int32(channel + SLICE)
             if following < query_channels:
-                copy_rows(memory, other * size, SLICE, query, start, length, step, following, query_channels)
-                copy_rows(memory, (other + 1) * size, SLICE, key, start, length, step, following, query_channels)
+                copy_rows(
+                    memory, other * size, SLICE, query, start, length, step, following, query_channels, query_pitch
+                )
+                copy_rows(
+                    memory, (other + 1) * size, SLICE, key, start, length, step, following, query_channels, query_pitch
+                )
                 ptx.close_group()
             else:
-                copy_rows(memory, other * size, SLICE, value, start, length, step, first_channel, value_channels)
+                copy_rows(
+                    memory, other * size, SLICE, value, start, length, step, first_channel, value_channels, value_pitch
+                )
                 ptx.close_group()
                 if first_channel + SLICE < end:
                     at = int32(first_channel + SLICE)
-                    copy_rows(memory, (other + 1) * size, SLICE, value, start, length, step, at, value_channels)
+                    copy_rows(
+                        memory, (other + 1) * size, SLICE, value, start, length, step, at, value_channels, value_pitch
+                    )
             ptx.close_group()
             ptx.wait_for_all_groups_but_two()
             cuda.syncthreads()
@@ -150,7 +163,7 @@ def attend_short_kernel(number):
             if channel + 2 * SLICE < end:
                 following = int32(channel + 2 * SLICE)
                 place = int32(((turn + 2) & 3) * size)
-                copy_rows(memory, place, SLICE, value, start, length, step, following, value_channels)
+                copy_rows(memory, place, SLICE, value, start, length, step, following, value_channels, value_pitch)
             ptx.close_group()
             clear(totals, TOTALS)
             values = ptx.address_in_shared(memory, int32((turn & 3) * size + across(lane, PITCH)))

@@ -79,6 +79,8 @@ def gradients_short_kernel(number):
         value_gradient,
         channels,
         value_channels,
+        query_pitch,
+        value_pitch,
         length,
         step,
         first,
@@ -88,7 +90,8 @@ def gradients_short_kernel(number):
 
         query, key and their gradients (positions, channels) and value, gradient, value_gradient (positions,
         value_channels) are half precision, log_sums, delta (positions) and scale (1) float32. The `first` axis counts
-        the position itself, and finds nothing in the gradients.
+        the position itself, and finds nothing in the gradients. The positions of query and of key lie `query_pitch`
+        numbers apart, those of value `value_pitch`.
 
         Grid: a block for each line. Shared memory, given at launch: weights (rows, rows + PAD), one row for each
         position that sees, and TILES tiles of (rows, PITCH). A stage has two of them: slices of query and key give the
@@ -112,8 +115,8 @@ def gradients_short_kernel(number):
 
         narrow = int32(uint32(channels + SLICE - 1) // uint32(SLICE))
         wide = int32(uint32(value_channels + SLICE - 1) // uint32(SLICE))
-        copy_rows(memory, tiles, SLICE, query, start, length, step, 0, channels)
-        copy_rows(memory, tiles + size, SLICE, key, start, length, step, 0, channels)
+        copy_rows(memory, tiles, SLICE, query, start, length, step, 0, channels, query_pitch)
+        copy_rows(memory, tiles + size, SLICE, key, start, length, step, 0, channels, query_pitch)
         ptx.close_group()
         clear(energies, ENERGIES)
         stage, place = int32(0), tiles
@@ -121,15 +124,16 @@ def gradients_short_kernel(number):
             ptx.wait_for_all_groups()
             cuda.syncthreads()
             following, next_place = int32(stage + 1), int32(2 * tiles + 2 * size - place)
-            if following < narrow or following >= narrow + wide:
-                if following < narrow + wide + narrow:
-                    at = int32((following if following < narrow else following - narrow - wide) * SLICE)
-                    copy_rows(memory, next_place, SLICE, query, start, length, step, at, channels)
-                    copy_rows(memory, next_place + size, SLICE, key, start, length, step, at, channels)
-            else:
-                at = int32((following - narrow) * SLICE)
-                copy_rows(memory, next_place, SLICE, gradient, start, length, step, at, value_channels)
-                copy_rows(memory, next_place + size, SLICE, value, start, length, step, at, value_channels)
+            if following < narrow + wide + narrow:
+                after = int32(following - narrow)
+                values = after >= 0 and after < wide
+                at = int32((after if values else (following if after < 0 else after - wide)) * SLICE)
+                one, two = (gradient if values else query), (value if values else key)
+                one_pitch = int32(value_channels if values else query_pitch)
+                two_pitch = int32(value_pitch if values else query_pitch)
+                count = int32(value_channels if values else channels)
+                copy_rows(memory, next_place, SLICE, one, start, length, step, at, count, one_pitch)
+                copy_rows(memory, next_place + size, SLICE, two, start, length, step, at, count, two_pitch)
             ptx.close_group()
 
             if stage < narrow + wide:

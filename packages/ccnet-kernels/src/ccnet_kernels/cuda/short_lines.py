@@ -17,17 +17,18 @@ THREADS = 256  # of the largest block: two for each position
 
 
 @cuda.jit(device=True, inline="always")
-def copy_rows(shared, offset, width, source, start, length, step, channel, channels):
+def copy_rows(shared, offset, width, source, start, length, step, channel, channels, pitch):
     """Begin to copy a tile: all rows, `width` channels from `channel` on; 0 where there is none.
 
-    The tile begins at `offset` of `shared`. The line begins at `start` in `source` (positions, channels).
+    The tile begins at `offset` of `shared`. The line begins at `start` in `source` (positions, channels), whose
+    positions lie `pitch` numbers apart.
     """
     pieces = width // PIECE
     for turn in range(pieces // 2):  # a row has two threads
         number = int32(cuda.threadIdx.x + turn * cuda.blockDim.x)
         row, across = int32(number // pieces), int32(number % pieces * PIECE)
         inside = row < length and channel + across < channels
-        index = int32((start + min(row, length - 1) * step) * channels + min(channel + across, channels - PIECE))
+        index = int32((start + min(row, length - 1) * step) * pitch + min(channel + across, channels - PIECE))
         ptx.copy_async(
             ptx.address_in_shared(shared, int32(offset + row * (width + PAD) + across)),
             ptx.address_in_global(source, index),
