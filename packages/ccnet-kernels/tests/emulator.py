@@ -62,10 +62,10 @@ def _memory_of(tensor: torch.Tensor, memories: list[Global]) -> Global | Window:
 
     Some channels of a wider map lie in the memory of the whole.
     """
-    if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.itemsize:
+    reach = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    if reach > tensor.numel():
         whole = tensor.detach().new_empty(0).set_(tensor.untyped_storage())
-        if not tensor.transpose(0, 1).movedim(0, -1).is_contiguous():
-            return Window(_memory_of(whole, memories), tensor.storage_offset())
+        return Window(_memory_of(whole, memories), tensor.storage_offset())
     flat = torch.as_strided(tensor.detach(), (tensor.numel(),), (1,))
     numbers = flat.numpy() if tensor.dtype == torch.float32 else flat.view(torch.int16).numpy().view(np.uint16)
     first, last = numbers.ctypes.data, numbers.ctypes.data + numbers.nbytes

@@ -69,7 +69,7 @@ def _forward(
 ) -> None:
     factor = None if scale is None else scale.float()
     added = None if residual is None else packed(residual)
-    launches = _pixels_forward if value.dtype == torch.float32 else _lines_forward
+    launches: Callable[..., None] = _pixels_forward if value.dtype == torch.float32 else _lines_forward
     launches(*_inputs(query, key, value), factor, added, output, attended, log_sums)
 
 
@@ -183,8 +183,10 @@ def _lines_forward(
             lines, rows = positions // length, short_rows(length)
             span = span_of(lines, channels)
             blocks = lines * in_pieces(channels, span)
-            arguments = *arguments, pitch_of(query), pitch_of(value), span, *place
-            launch.run(f"attend_short_{form}", blocks, arguments, 2 * rows, attend_short_bytes(rows))
+            counts = pitch_of(query), pitch_of(value), span
+            launch.run(
+                f"attend_short_{form}", blocks, (*arguments, *counts, *place), 2 * rows, attend_short_bytes(rows)
+            )
         else:
             blocks = blocks_of_lines(positions, length) * in_pieces(channels, LINE_CHANNELS)
             launch.run(f"attend_{form}", blocks, (*arguments, *place))
