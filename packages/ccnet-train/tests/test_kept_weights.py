@@ -65,3 +65,11 @@ def test_a_checkpoint_carries_the_weights_of_the_one_before_unless_it_has_its_ow
     weights(run / "next" / "last", "newer")
     kept_weights.carry(run / "step", run / "next")
     assert (content(run / "next" / "last"), content(run / "next" / "best")) == ("newer", "best")
+
+
+def test_large_results_are_one_file_with_two_names_and_the_card_is_two(tmp_path):
+    weights(tmp_path / "last", "x")
+    (tmp_path / "last" / "coco_masks.json").write_text("[]")
+    kept_weights.copy(tmp_path / "last", tmp_path / "best")
+    assert (tmp_path / "last" / "coco_masks.json").samefile(tmp_path / "best" / "coco_masks.json")
+    assert not (tmp_path / "last" / "README.md").samefile(tmp_path / "best" / "README.md")

@@ -59,7 +59,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     """Read a finished evaluation. Raises TrainError if there is none, it is damaged or not finished."""
     subject, path = read_subject(folder), folder / PICTURES_FILE
     if subject.task == "instances":
-        raise TrainError(f"{folder}: an evaluation of objects, not of a class per pixel. Its scores: {METRICS_FILE}")
+        raise TrainError(f"{folder}: an evaluation of objects, not of a class per pixel, so it cannot be compared.")
     pictures = _read_lines(path, PictureCounts.from_line)
     if len(pictures) != subject.pictures:
         raise TrainError(

@@ -1,7 +1,7 @@
 """best/ and last/: they belong to a checkpoint, and those in the run's folder are those of the one it goes on from.
 
 Each checkpoint holds both, so that going back to an older one takes the weights back with it. The tensors of a folder
-that did not change are one file with several names.
+that did not change are one file with several names, and so are the results of objects.
 """
 
 import os
@@ -9,9 +9,12 @@ import shutil
 from pathlib import Path
 
 from ccnet_core import files
+from ccnet_train.evaluation_folder import BOXES_FILE, MASKS_FILE, TRUTH_FILE
 
 NAMES = ("last", "best")
 WEIGHTS = ".safetensors"
+LINKED = (WEIGHTS, BOXES_FILE, MASKS_FILE, TRUTH_FILE)
+"""How the names of large files end, which nobody changes in place."""
 
 
 def copy(source: Path, target: Path) -> None:
@@ -38,7 +41,7 @@ def settle(checkpoint: Path, place: Path) -> None:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    if not (source.endswith(WEIGHTS) and _link(source, target)):
+    if not (source.endswith(LINKED) and _link(source, target)):
         shutil.copy2(source, target)
 
 
