@@ -424,3 +424,35 @@ def test_barriers_make_an_exchange_between_warps_right():
     result = empty(64)
     launch(exchange, 1, 64, (result,))
     assert result.tolist() == [(thread ^ 32) + 2 for thread in range(64)]
+
+
+# Shared memory of a launch, words of four numbers, maps that lie in a wider one
+
+
+def swaps_neighbours(given, result):
+    memory = cuda.shared.array(0, uint16, alignment=16)
+    thread = cuda.threadIdx.x
+    one, two = ptx.load_two_pairs(ptx.address_in_global(given, thread * 8))
+    ptx.store_pair_shared(ptx.address_in_shared(memory, thread * 2), one)
+    cuda.syncthreads()
+    other = ptx.load_pair_shared(ptx.address_in_shared(memory, (cuda.blockDim.x - 1 - thread) * 2))
+    ptx.store_two_pairs(ptx.address_in_global(result, thread * 4), two, other)
+
+
+def test_shared_memory_of_the_launch_and_words_of_four_numbers():
+    wide = random(64, 8, dtype=torch.bfloat16)
+    given, result = wide[:, 4:], empty(64, 4, dtype=torch.bfloat16)
+    launch(swaps_neighbours, 1, 64, (given, result), 256)
+    assert torch.equal(result[:, :2], given[:, 2:])
+    assert torch.equal(result[:, 2:], given.flip(0)[:, :2])
+
+
+def test_shared_memory_beyond_that_of_the_launch_is_refused():
+    with pytest.raises(EmulationError, match="is out of bounds, it has 124 elements"):
+        launch(swaps_neighbours, 1, 64, (random(64, 8, dtype=torch.bfloat16), empty(64, 4, dtype=torch.bfloat16)), 248)
+
+
+def test_four_numbers_from_an_address_that_8_does_not_divide_are_refused():
+    given = random(64, 8, dtype=torch.bfloat16)[:, 2:]
+    with pytest.raises(EmulationError, match="is not a multiple of 8"):
+        launch(swaps_neighbours, 1, 64, (given, empty(64, 4, dtype=torch.bfloat16)), 256)

@@ -66,6 +66,15 @@ def test_another_memory_layout_gives_the_same_bits(dtype):
     assert equal(in_training(criss_cross_attention, given), in_training(criss_cross_attention, other))
 
 
+@pytest.mark.parametrize("shape", [(2, 16, 24, 5, 7), (2, 64, 512, 97, 97)])
+def test_maps_may_be_channels_of_one(shape, dtype):
+    def attend(query, key, value, **options):
+        joint = torch.cat([query, key, value], 1).contiguous(memory_format=torch.channels_last)
+        return criss_cross_attention(*joint.split([maps.shape[1] for maps in (query, key, value)], 1), **options)
+
+    assert not wrong(errors(attend, shape, 0.1, device="cuda", dtype=dtype, reference=plain_attention), 0.1, dtype)
+
+
 @pytest.mark.parametrize("name", ["query", "key", "value"])
 def test_nan_propagates_as_in_torch(name, dtype):
     given = {name: tensor.detach() for name, tensor in inputs((1, 8, 16, 9, 70), 1.0, "cuda", dtype=dtype).items()}
