@@ -69,12 +69,12 @@ def pytest(session: nox.Session, marked: str, *arguments: str, **environment: st
     session.run("pytest", "-m", marked, *arguments, *session.posargs, env={"PATH": path, **environment})
 
 
-def ordinary_tests(session: nox.Session, tests: str) -> None:
-    """Run the tests that need no more than this machine, side by side, with a thread of torch each.
+def side_by_side(session: nox.Session, marked: str, *folders: str) -> None:
+    """Run the tests of `folders` that carry the marks in several processes, with a thread of torch each.
 
     A second thread would only wait for the other tests. For a debugger: -- --numprocesses=0.
     """
-    pytest(session, ORDINARY, "--numprocesses=auto", "--maxprocesses=4", tests, OMP_NUM_THREADS="1")
+    pytest(session, marked, "--numprocesses=auto", "--maxprocesses=4", *folders, OMP_NUM_THREADS="1")
 
 
 @nox.session
@@ -84,7 +84,7 @@ def tests(session: nox.Session, room: str) -> None:
     names = ROOMS[room]
     install(session, *sources(names), *test_tools(names))
     prove_isolation(session, names)
-    ordinary_tests(session, folder(room) + ("" if room == "integration" else "/tests"))
+    side_by_side(session, ORDINARY, folder(room) + ("" if room == "integration" else "/tests"))
 
 
 @nox.session
@@ -241,7 +241,7 @@ def detection(session: nox.Session) -> None:
     session.install(*CONSTRAINTS, *sources(["core", "data"]), extra, *PYTEST, env=index)
     session.run("python", "-c", "import torchvision; from torchvision.ops import nms")
     rooms = [f"packages/ccnet-{name}/tests" for name in ("core", "data", "train")]
-    pytest(session, "detection and not gpu and not slow", "integration", *rooms)
+    side_by_side(session, "detection and not gpu and not slow", "integration", *rooms)
 
 
 @nox.session
@@ -298,4 +298,4 @@ def minimums(session: nox.Session, name: str) -> None:
     install(session, *test_tools([name]), *([] if name == "data" else ["torch"]))
     session.install("--resolution", "lowest-direct", *sources(ROOMS[name]))
     session.run("uv", "pip", "list")
-    ordinary_tests(session, f"{folder(name)}/tests")
+    side_by_side(session, ORDINARY, f"{folder(name)}/tests")
