@@ -1,5 +1,6 @@
 """What torchvision itself computes is not tested again: its own network is the oracle."""
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -164,6 +165,61 @@ def test_nothing_above_the_threshold_is_no_detection():
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
     assert found.masks.shape == (0, 40, 60)
+
+
+def without_regression(model):
+    """Let `model` keep every anchor and every proposal as it is: in whole pixels, all of which float32 has."""
+    for layer in (model.rpn.head.bbox_pred, model.roi_heads.box_predictor.bbox_pred):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    return model
+
+
+def cut_anchors(sizes, height, width):
+    """Return all anchors of 1:1 in a picture, cut to it: left, top, right, bottom."""
+    found = set()
+    for level, size in enumerate(sizes):
+        stride = 4 * 2**level
+        for y in range(0, height + stride, stride):
+            for x in range(0, width + stride, stride):
+                left, top, right, bottom = x - size // 2, y - size // 2, x + size // 2, y + size // 2
+                found.add((max(left, 0), max(top, 0), min(right, width), min(bottom, height)))
+    return found
+
+
+def test_under_autocast_boxes_keep_the_precision_of_float32(monkeypatch):
+    monkeypatch.setattr("ccnet_train.detection.network.ASPECT_RATIOS", (1.0,))
+    sizes = (6, 10, 18, 34, 66)
+    model = without_regression(tiny(anchor_sizes=sizes, min_size=576, max_size=700, score_threshold=0.0)).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        [found] = model(pictures((576, 699)))
+    assert len(found) == 100
+    assert {tuple(box) for box in found.boxes.tolist()} <= cut_anchors(sizes, 576, 699)
+
+
+def test_under_autocast_it_learns_from_boxes_of_full_precision():
+    model, boxes = tiny(min_size=576, max_size=700).train(), ((333, 401, 517, 555),)
+    learned = []
+    encode = model.roi_heads.box_coder.encode
+    model.roi_heads.box_coder.encode = lambda truth, proposals: learned.append(truth) or encode(truth, proposals)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(pictures((576, 699)), [target(576, 699, boxes)])
+    assert all(torch.equal(row, torch.tensor(boxes[0]).float()) for row in learned[0][0])
+    assert all(loss.dtype == torch.float32 for loss in losses.values())
+
+
+@pytest.mark.parametrize("name", ["maskrcnn_tiny", "maskrcnn_r18_fpn"])
+def test_what_is_found_does_not_depend_on_the_size_of_the_picture_before(name):
+    config = dataclasses.replace(load_config(name).with_classes(CLASSES), score_threshold=0.0, min_size=96)
+    torch.manual_seed(0)
+    fresh = detection.MaskRCNN(dataclasses.replace(config, max_size=256)).eval()
+    used = copy.deepcopy(fresh)
+    picture = pictures((96, 128))
+    with torch.no_grad():
+        used(pictures((20, 256)))  # padded to 32 rows: a map of stride 4 has 8 of them, 20 / 2.5
+        [expected], [found] = fresh(picture), used(picture)
+    assert np.array_equal(found.boxes, expected.boxes)
+    assert np.array_equal(found.masks, expected.masks)
 
 
 def test_wrong_pictures_and_targets_are_refused():

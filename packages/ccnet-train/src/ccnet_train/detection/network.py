@@ -3,8 +3,11 @@
 Shape letters: K classes, N objects, H and W height and width of a picture.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import accumulate
+from operator import mul
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +20,8 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
 
 from ccnet_core.attention.select import require_known
 from ccnet_core.checks import require
@@ -28,7 +32,7 @@ from ccnet_core.resnet import ResNet
 from ccnet_train.detection.config import DetectorConfig, load_config
 from ccnet_train.detection.detections import Detections, Target
 from ccnet_train.detection.inputs import require_images, require_targets
-from ccnet_train.detection.predictors import make_box_predictor, make_mask_predictor
+from ccnet_train.detection.predictors import answer_in_float32, make_box_predictor, make_mask_predictor
 from ccnet_train.detection.pretrained import Pretrained
 from ccnet_train.detection.weights import load_backbone
 
@@ -57,7 +61,7 @@ class MaskRCNN(mask_rcnn.MaskRCNN, Pretrained):  # type: ignore[misc]  # Any whe
         training, evaluation = config.proposals
         super().__init__(
             make_backbone(config),
-            rpn_anchor_generator=AnchorGenerator(
+            rpn_anchor_generator=Anchors(
                 tuple((size,) for size in config.anchor_sizes), (ASPECT_RATIOS,) * len(config.anchor_sizes)
             ),
             rpn_pre_nms_top_n_train=training,
@@ -74,6 +78,9 @@ class MaskRCNN(mask_rcnn.MaskRCNN, Pretrained):  # type: ignore[misc]  # Any whe
             mask_predictor=make_mask_predictor(config),
         )
         self.transform: nn.Module = Transform(config.min_size, config.max_size, IMAGE_MEAN, IMAGE_STD)
+        answer_in_float32(self.rpn.head)
+        for pool in (self.roi_heads.box_roi_pool, self.roi_heads.mask_roi_pool):
+            set_strides(pool, map_strides(config))
         self.config = config
 
     def forward(
@@ -132,6 +139,14 @@ class MaskRCNN(mask_rcnn.MaskRCNN, Pretrained):  # type: ignore[misc]  # Any whe
         return device
 
 
+class Anchors(AnchorGenerator):  # type: ignore[misc]  # Any where torchvision is not installed
+    """torchvision's, but in float32 also under autocast, where it would round them to bfloat16 for good."""
+
+    def set_cell_anchors(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: ARG002
+        """Bring the anchors of a cell to `device`."""
+        super().set_cell_anchors(torch.float32, device)
+
+
 class Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # Any where torchvision is not installed
     """torchvision's, but for masks: bool (N, H, W), each made at its own time.
 
@@ -180,3 +195,19 @@ def make_backbone(config: DetectorConfig) -> nn.Module:
     insert_attention(body, config.attention, recurrence=config.recurrence, stage=config.stage)
     returned = {f"layer{stage + 1}": str(stage) for stage in range(len(widths))}
     return BackboneWithFPN(body, returned, widths, config.channels)  # type: ignore[no-any-return]
+
+
+def map_strides(config: DetectorConfig) -> list[int]:
+    """Return how many pixels a cell of each map of the backbone stands for, along each axis."""
+    steps = config.backbone.strides if isinstance(config.backbone, BackboneConfig) else (1, 2, 2, 2)
+    return list(accumulate((4 * steps[0], *steps[1:]), mul))
+
+
+def set_strides(pool: MultiScaleRoIAlign, strides: Sequence[int]) -> None:
+    """Tell `pool` the strides of its maps.
+
+    torchvision guesses them from the first pictures that it meets, and never again; sizes from before they are padded
+    mislead it where an edge is short.
+    """
+    pool.scales = [1 / stride for stride in strides]
+    pool.map_levels = initLevelMapper(int(math.log2(strides[0])), int(math.log2(strides[-1])))

@@ -5,10 +5,11 @@ Output 0 is the background, output i + 1 is class i.
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 
@@ -25,14 +26,25 @@ COORDINATES = 4
 
 def make_box_predictor(config: DetectorConfig) -> nn.Module:
     """Return the layer that gives scores and boxes, with random weights."""
-    predictor: nn.Module = FastRCNNPredictor(config.box_channels, config.num_classes + 1)
-    return predictor
+    return answer_in_float32(FastRCNNPredictor(config.box_channels, config.num_classes + 1))
 
 
 def make_mask_predictor(config: DetectorConfig) -> nn.Module:
     """Return the layers that give masks, with random weights."""
-    predictor: nn.Module = MaskRCNNPredictor(config.channels, config.channels, config.num_classes + 1)
-    return predictor
+    return answer_in_float32(MaskRCNNPredictor(config.channels, config.channels, config.num_classes + 1))
+
+
+def answer_in_float32(layers: nn.Module) -> nn.Module:
+    """Let `layers` answer in float32 under autocast too, and return them.
+
+    torchvision computes boxes in the type of these answers, and bfloat16 has steps of 4 pixels from 512 on.
+    """
+    layers.register_forward_hook(_widen)
+    return layers
+
+
+def _widen(_layers: nn.Module, _inputs: object, answer: Any) -> Any:
+    return tree_map(torch.Tensor.float, answer)
 
 
 def replace_classes(model: "MaskRCNN", config: DetectorConfig, *, source: object) -> None:
