@@ -152,6 +152,12 @@ def test_what_only_labels_have_is_refused_in_an_evaluation(blocks, tmp_path, opt
         evaluate_weights(blocks(), tmp_path / "nowhere", out=tmp_path / "out", **option)
 
 
+def test_without_pycocotools_an_evaluation_says_what_to_install(blocks, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(TrainError, match=r'python -m pip install "ccnet-train\[detection\]"'):
+        evaluate_weights(blocks(), tmp_path, out=tmp_path / "out", show=False)
+
+
 def test_an_evaluation_of_other_weights_is_refused_and_fresh_replaces_it(blocks, finished, tmp_path):
     recipe = blocks("data.val.length=1")
     evaluate_weights(recipe, finished.last_folder, out=tmp_path / "out", show=False)

@@ -1,14 +1,13 @@
 """The true and the found objects of a picture, as COCO writes them: what an evaluation keeps."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ccnet_train.detection.detections import Detections
+from ccnet_train.detection.results import coco_object
 from ccnet_train.detection.samples import Instances
 
 Annotation = dict[str, Any]
@@ -50,29 +49,12 @@ def picture_objects(index: int, sample: Instances, found: Detections) -> Picture
     Small, medium and large true objects are told apart by their `areas`, without these by the pixels of their masks.
     """
     areas = sample.get("areas", sample["masks"].sum((1, 2), dtype=np.float64))
-    fields = (sample["classes"], sample["boxes"], _encoded(sample["masks"]), areas, sample["crowd"])
+    true = zip(sample["classes"], sample["boxes"], sample["masks"], areas, sample["crowd"], strict=True)
     truth = [
-        {**_annotation(label, box), "segmentation": rle, "area": float(area), "iscrowd": int(crowd)}
-        for label, box, rle, area, crowd in zip(*fields, strict=True)
+        {**coco_object(label, box, mask), "area": float(area), "iscrowd": int(crowd)}
+        for label, box, mask, area, crowd in true
     ]
-    objects = zip(found.classes, found.boxes, _encoded(found.masks), found.scores, strict=True)
-    results = [
-        {**_annotation(label, box), "segmentation": rle, "score": float(score)} for label, box, rle, score in objects
-    ]
+    objects = zip(found.classes, found.boxes, found.masks, found.scores, strict=True)
+    results = [{**coco_object(label, box, mask), "score": float(score)} for label, box, mask, score in objects]
     height, width = sample["image"].shape[1:]
     return PictureObjects(index=index, id=sample["id"], size=(height, width), truth=tuple(truth), found=tuple(results))
-
-
-def _annotation(label: np.int64, box: NDArray[np.float32]) -> Annotation:
-    left, top, right, bottom = (float(edge) for edge in box)
-    return {"category_id": int(label), "bbox": [left, top, right - left, bottom - top]}
-
-
-def _encoded(masks: NDArray[np.bool_]) -> Sequence[Annotation]:
-    """Return masks (N, H, W) as compressed run lengths, with text in place of bytes."""
-    from pycocotools import mask  # imported here: it comes with the extra `detection`
-
-    if not len(masks):
-        return []
-    encoded = mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
-    return [{"size": list(map(int, rle["size"])), "counts": rle["counts"].decode()} for rle in encoded]

@@ -7,6 +7,7 @@ from typing import Any
 from ccnet_core import files
 from ccnet_train import evaluation_folder
 from ccnet_train.detection import MaskRCNN
+from ccnet_train.detection.average_precision import require_pycocotools
 from ccnet_train.detection.coco_records import PictureObjects
 from ccnet_train.detection.evaluate import evaluate_instances
 from ccnet_train.detection.evaluation import KINDS, InstanceEvaluation
@@ -28,6 +29,7 @@ def measure_instances(asked: Measurement) -> InstanceEvaluation:
     for option in ("tta", "labels", "report"):
         if getattr(asked, option):
             raise TrainError(f"--{option} is for networks that give a class to every pixel. Leave it out for objects.")
+    require_pycocotools()
     model, out = MaskRCNN.from_pretrained(asked.weights), asked.out
     refuse_other_classes(model, asked.dataset, weights=str(asked.weights), data=asked.recipe.data.name)
     with open_accelerator() as accelerator:

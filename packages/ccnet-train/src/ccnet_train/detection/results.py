@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ccnet_core.errors import CCNetError
 from ccnet_train.detection.detections import Detections
@@ -16,23 +17,22 @@ def coco_results(detections: Detections, classes: Sequence[str], *, image: int |
     pixels; `segmentation` the mask as COCO's compressed run lengths, `size` being height and width. Raises CCNetError
     if pycocotools is not installed.
     """
+    objects = zip(detections.classes, detections.boxes, detections.masks, detections.scores, strict=True)
     return [
-        {
-            "image_id": image,
-            "category_id": int(label),
-            "category": classes[label],
-            "bbox": [left, top, right - left, bottom - top],
-            "score": float(score),
-            "segmentation": encode_mask(mask),
-        }
-        for (left, top, right, bottom), label, score, mask in zip(
-            detections.boxes.tolist(), detections.classes, detections.scores, detections.masks, strict=True
-        )
+        {"image_id": image, **coco_object(label, box, mask), "category": classes[label], "score": float(score)}
+        for label, box, mask, score in objects
     ]
 
 
-def encode_mask(mask: "np.ndarray[Any, np.dtype[np.bool_]]") -> dict[str, Any]:
-    """Return a mask, bool (H, W), as COCO's compressed run lengths."""
+def coco_object(label: np.int64, box: NDArray[np.float32], mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what a true and a found object have in common: `category_id`, `bbox` and `segmentation`."""
+    left, top, right, bottom = box.tolist()
+    bbox = [left, top, right - left, bottom - top]
+    return {"category_id": int(label), "bbox": bbox, "segmentation": encode_mask(mask)}
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return a mask, bool (H, W), as COCO's compressed run lengths. Raises CCNetError without pycocotools."""
     try:
         from pycocotools import mask as runs
     except ModuleNotFoundError:
