@@ -99,6 +99,7 @@ def test_an_index_without_entries_is_empty(write):
         (annotation(2, 7, segmentation=[]), "annotations 2 has no segmentation"),
         (annotation(2, 7, segmentation=None), "annotations 2 has no segmentation"),
         (annotation(2, 7, area=None), "annotations 2 has an area that is no number"),
+        (annotation(2, 7, area=10**400), "annotations 2 has an area that is no number"),
         (annotation(2, 7, area=float("inf")), "annotations 2 has an area that is no number"),
         (
             annotation(2, 7, segmentation={"counts": [80], "size": [10, 8]}),

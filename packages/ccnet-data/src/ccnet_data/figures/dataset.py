@@ -5,14 +5,13 @@ from typing import Annotated, SupportsIndex
 
 import numpy as np
 
-from ..errors import DataError, nearest
 from ..layouts.lip import Lip
 from ..options import Fault, Option, switch, whole_number
 from ..sample import Labelled, Sample, position
 from ..source import Source, faults_of
+from ..synthetic import SPLITS, split_number
 from .scene import draw_scene
 
-SPLITS = ("train", "val")
 SMALLEST, LARGEST = 32, 4096
 
 
@@ -23,7 +22,6 @@ class Figures(Source):
     length: Annotated[int, Option(whole_number(1, 2**31 - 1), "samples in the split")] = 2000
     size: Annotated[int, Option(whole_number(SMALLEST, LARGEST), "longest side of a picture in pixels")] = 160
     seed: Annotated[int, Option(whole_number(0, 2**32 - 1), "another seed gives other pictures")] = 0
-
     shared: Annotated[bool, Option(switch, "whether val shows the pictures of train, to be learnt by heart")] = False
 
     def splits(self) -> tuple[str, ...]:
@@ -32,11 +30,11 @@ class Figures(Source):
 
     def faults(self, split: str | None) -> list[Fault]:
         """Return the fault of an unknown split; everything else is right once the options are."""
-        return [] if split is None else faults_of(split=lambda: _split_number(split))
+        return [] if split is None else faults_of(split=lambda: split_number("figures", split))
 
     def open(self, split: str) -> "FiguresDataset":
         """Return the split "train" or "val"; unless `shared`, no picture is in both."""
-        _split_number(split)
+        split_number("figures", split)
         facts = Lip.description
         return FiguresDataset(
             classes=facts.classes,
@@ -68,11 +66,7 @@ class FiguresDataset(Labelled):
 
     def __getitem__(self, index: SupportsIndex) -> Sample:
         number = position(index, self.length)
-        image, label = draw_scene(self.size, np.random.default_rng((self.seed, _split_number(self.split), number)))
+        image, label = draw_scene(
+            self.size, np.random.default_rng((self.seed, split_number("figures", self.split), number))
+        )
         return {"image": image, "label": label, "id": f"{self.split}-{self.seed}-{number:06d}"}
-
-
-def _split_number(split: str) -> int:
-    if split not in SPLITS:
-        raise DataError(f"Dataset 'figures' has no split {split!r}.{nearest(str(split), SPLITS)}")
-    return SPLITS.index(split)

@@ -6,7 +6,7 @@ and 230 MB are taken while it is made; pycocotools keeps 2.8 GB, in every proces
 
 import functools
 import json
-import math
+import sys
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -224,4 +224,4 @@ def _is_box(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(cast(float, value))
+    return type(value) in (int, float) and abs(cast(float, value)) <= sys.float_info.max
