@@ -98,9 +98,10 @@ def test_an_index_without_entries_is_empty(write):
         (annotation(2, 7, bbox=[1, 2, 3, float("nan")]), "annotations 2 has no bbox of four numbers"),
         (annotation(2, 7, segmentation=[]), "annotations 2 has no segmentation"),
         (annotation(2, 7, segmentation=None), "annotations 2 has no segmentation"),
-        (annotation(2, 7, area=None), "annotations 2 has an area that is no number"),
-        (annotation(2, 7, area=10**400), "annotations 2 has an area that is no number"),
-        (annotation(2, 7, area=float("inf")), "annotations 2 has an area that is no number"),
+        (annotation(2, 7, area=None), "annotations 2 has an area that is no number from 0 on"),
+        (annotation(2, 7, area=-1), "annotations 2 has an area that is no number from 0 on"),
+        (annotation(2, 7, area=10**400), "annotations 2 has an area that is no number from 0 on"),
+        (annotation(2, 7, area=float("inf")), "annotations 2 has an area that is no number from 0 on"),
         (
             annotation(2, 7, segmentation={"counts": [80], "size": [10, 8]}),
             "annotations 2 has run lengths for another picture size, 10x8",

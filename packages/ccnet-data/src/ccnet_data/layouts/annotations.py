@@ -165,8 +165,8 @@ class _Entries:
             return "has an iscrowd that is neither 0 nor 1"
         if self.boxes and not _is_box(entry.get("bbox")):
             return "has no bbox of four numbers"
-        if "area" in entry and not _is_number(entry["area"]):
-            return "has an area that is no number"
+        if "area" in entry and not (_is_number(entry["area"]) and entry["area"] >= 0):  # COCO's scores pass over such
+            return "has an area that is no number from 0 on"
         region = entry.get("segmentation")
         fault = region_fault(region)
         if not fault:
