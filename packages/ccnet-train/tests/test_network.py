@@ -51,6 +51,16 @@ def test_the_network_swaps_what_a_mirror_image_of_the_dataset_swaps(squares, dat
     assert build_network(squares(), dataset).config.flip_pairs == ((1, 2),)
 
 
+def test_the_network_swaps_what_the_augmentation_swaps_in_place_of_the_dataset(squares, dataset):
+    named = squares("augment.flip_pairs=[[0, 2]]")
+    assert build_network(named, dataset).config.flip_pairs == ((0, 2),)
+    dataset.flip_pairs = ((1, 2),)
+    assert build_network(named, dataset).config.flip_pairs == ((0, 2),)
+    assert build_network(squares("augment.flip_pairs=[]"), dataset).config.flip_pairs == ()
+    with pytest.raises(TrainError, match=r"^augment\.flip_pairs: "):
+        build_network(squares("augment.flip_pairs=[[0, 99]]"), dataset)
+
+
 PARSING = "model.name=ccnet_small_ce2p"
 
 

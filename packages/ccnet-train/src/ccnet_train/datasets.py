@@ -142,6 +142,12 @@ def load_augmentation(data: DataSection, spec: Mapping[str, Any] | None, dataset
         raise TrainError(f"augment: {error}") from error
 
 
+def swapped_classes(spec: Mapping[str, Any] | None, dataset: SampleDataset) -> tuple[tuple[int, int], ...]:
+    """Return the classes that a mirror image swaps in training: those that `spec` names, else those of `dataset`."""
+    named = (spec or {}).get("flip_pairs")
+    return dataset.flip_pairs if named is None else tuple((one, other) for one, other in named)
+
+
 def split_options(data: DataSection, split: str) -> dict[str, Any]:
     """Return the keyword arguments for `split`: `root`, then the common options, then those of the split.
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import ccnet_core as ccnet
 from ccnet_core.config import HeadConfig
 from ccnet_core.errors import CCNetError, nearest
-from ccnet_train.datasets import SampleDataset
+from ccnet_train.datasets import SampleDataset, swapped_classes
 from ccnet_train.errors import TrainError
 from ccnet_train.randomness import Purpose, seed_torch
 from ccnet_train.recipe import ModelSection, Recipe
@@ -22,7 +22,7 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
 
     It has features for the category consistent loss when, and only when, the recipe has that loss: without it their
     convolution would get no gradient. Its inference plan is that of the recipe's section `evaluate`, its `flip_pairs`
-    are those of the dataset. Raises TrainError for weights that cannot be loaded, for a wrong `model.freeze`, for a
+    are those of training. Raises TrainError for weights that cannot be loaded, for a wrong `model.freeze`, for a
     plan that cannot be carried out, and for a loss of edges without edges or the reverse.
     """
     seed_torch(Purpose.WEIGHTS, recipe.seed)
@@ -31,7 +31,7 @@ def build_network(recipe: Recipe, dataset: SampleDataset) -> ccnet.CCNet:
     frames = network.config.head.frames if recipe.model.frames is None else recipe.model.frames
     channels = None if consistent is None else consistent.channels
     network = _with_head(network, replace(network.config.head, frames=frames, consistency_channels=channels))
-    network.config = replace(network.config, flip_pairs=dataset.flip_pairs)
+    network.config = _with_flip_pairs(network.config, swapped_classes(recipe.augment, dataset))
     plan_by(recipe.evaluate, network)
     _require_edges(recipe, network.config)
     freeze(network, recipe.model.freeze)
@@ -90,6 +90,13 @@ def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
         )
     except CCNetError as error:
         raise TrainError(f"model: {error}") from error
+
+
+def _with_flip_pairs(config: ccnet.CCNetConfig, pairs: tuple[tuple[int, int], ...]) -> ccnet.CCNetConfig:
+    try:
+        return replace(config, flip_pairs=pairs)
+    except CCNetError as error:
+        raise TrainError(f"augment.flip_pairs: {error}") from error
 
 
 def _require_edges(recipe: Recipe, config: ccnet.CCNetConfig) -> None:
