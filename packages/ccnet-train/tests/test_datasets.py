@@ -94,8 +94,8 @@ def test_an_empty_split_is_refused(squares):
 
 
 def test_a_dataset_for_another_task_is_refused(squares, monkeypatch):
-    monkeypatch.setattr("fake_data.Squares.task", "instances")
-    with pytest.raises(TrainError, match=r"split 'train': its task is 'instances', and this trainer trains segment"):
+    monkeypatch.setattr("fake_data.Squares.task", "depth")
+    with pytest.raises(TrainError, match=r"split 'train': its task is 'depth', and this trainer trains segment"):
         load_split(squares().data, "train")
 
 
