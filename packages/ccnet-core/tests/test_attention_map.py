@@ -67,8 +67,9 @@ def test_the_last_of_three_steps_are_followed_first(picture, enliven, shared_wei
 
 def test_context_of_a_network_for_parsing_is_followed_at_its_own_size(parsing):
     tall = np.random.default_rng(0).integers(0, 256, (97, 65, 3), dtype=np.uint8)
-    maps = attention_maps(parsing.double(), tall, points=[(40, 60)])[0]
-    h, w, (first, second) = steps_of_definition(parsing, tall)
+    model = with_plan(parsing, mode="whole").double()
+    maps = attention_maps(model, tall, points=[(40, 60)])[0]
+    h, w, (first, second) = steps_of_definition(model, tall)
     assert (h, w) == (7, 5)  # of 97x65 pixels at stride 16
     index = int(60.5 * h / 97) * w + int(40.5 * w / 65)
     for found, expected in zip(maps, [second, second @ first], strict=True):
