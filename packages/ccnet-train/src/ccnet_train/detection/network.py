@@ -1,34 +1,24 @@
-"""Mask R-CNN of torchvision, with attention in its backbone. The only room that imports torchvision to compute.
+"""Mask R-CNN of torchvision, with attention in its backbone.
 
 Shape letters: K classes, N objects, H and W height and width of a picture.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from functools import partial
-from itertools import accumulate
-from operator import mul
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet
 from torchvision.models.detection import mask_rcnn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
-from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
-from torchvision.ops.poolers import initLevelMapper
 
 from ccnet_core.attention.select import require_known
 from ccnet_core.checks import require
-from ccnet_core.config import BackboneConfig
-from ccnet_core.context_block import insert_attention
 from ccnet_core.rcca import CrissCrossAttention
-from ccnet_core.resnet import ResNet
+from ccnet_train.detection.backbone import make_backbone, map_strides, set_strides
 from ccnet_train.detection.config import DetectorConfig, load_config
 from ccnet_train.detection.detections import Detections, Target
 from ccnet_train.detection.inputs import require_images, require_targets
@@ -180,34 +170,3 @@ def _detections(found: Mapping[str, Tensor]) -> Detections:
         scores=found["scores"].detach().float().cpu().numpy(),
         masks=found["masks"].numpy(),
     )
-
-
-def make_backbone(config: DetectorConfig) -> nn.Module:
-    """Return the backbone of a configuration with its feature pyramid, and with random weights."""
-    body: Any
-    if isinstance(config.backbone, BackboneConfig):
-        body = ResNet(config.backbone)
-        widths = body.channels
-    else:
-        norm = FrozenBatchNorm2d if config.norm == "frozen" else nn.BatchNorm2d
-        body = getattr(resnet, config.backbone)(norm_layer=partial(norm, eps=config.norm_epsilon))
-        widths = [body.inplanes // 8 * 2**stage for stage in range(4)]
-    insert_attention(body, config.attention, recurrence=config.recurrence, stage=config.stage)
-    returned = {f"layer{stage + 1}": str(stage) for stage in range(len(widths))}
-    return BackboneWithFPN(body, returned, widths, config.channels)  # type: ignore[no-any-return]
-
-
-def map_strides(config: DetectorConfig) -> list[int]:
-    """Return how many pixels a cell of each map of the backbone stands for, along each axis."""
-    steps = config.backbone.strides if isinstance(config.backbone, BackboneConfig) else (1, 2, 2, 2)
-    return list(accumulate((4 * steps[0], *steps[1:]), mul))
-
-
-def set_strides(pool: MultiScaleRoIAlign, strides: Sequence[int]) -> None:
-    """Tell `pool` the strides of its maps.
-
-    torchvision guesses them from the first pictures that it meets, and never again; sizes from before they are padded
-    mislead it where an edge is short.
-    """
-    pool.scales = [1 / stride for stride in strides]
-    pool.map_levels = initLevelMapper(int(math.log2(strides[0])), int(math.log2(strides[-1])))
