@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 from PIL import Image
 
 from ccnet_core.cli import main
+from ccnet_core.picture_files import Named
 from ccnet_train import cli, detection
 from ccnet_train.detection.config import load_config
+from ccnet_train.detection.kind import DetectionResults
 from ccnet_train.detection.render import draw_detections, enlarge_detections
 
 
@@ -65,6 +68,26 @@ def test_pictures_become_overlays_and_cocos_results(weights, photos, tmp_path, c
             assert (np.asarray(image) != expected).mean() < 0.01
     code, said = command(capsys, *words, program=program)
     assert "0 written, 3 skipped" in said.out
+
+
+@pytest.mark.detection
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_memory_does_not_hold_the_masks_of_a_picture_side_by_side(weights, tmp_path):
+    model, size = detection.MaskRCNN.from_pretrained(weights), (700, 900)
+    model.roi_heads.score_thresh = 0.0
+    results = DetectionResults(folder=tmp_path, kinds=("overlay", "json"), config=model.config)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *size), np.uint8)
+    pictures = [Named(torch.tensor(pixels), str(number)) for number in range(4)]
+    tracemalloc.start()  # of NumPy's memory, which is where masks are, and not of torch's
+    try:
+        for found in results.predict(model, pictures, batch_size=4, on_error=lambda *_: None):
+            assert len(found.found) == 100
+            results.keep(found)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(list(tmp_path.iterdir())) == 8
+    assert peak < 50 * size[0] * size[1]  # all masks of one of the pictures take twice as much
 
 
 @pytest.mark.detection

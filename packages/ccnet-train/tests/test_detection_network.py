@@ -160,6 +160,18 @@ def test_detections_are_in_pixels_of_the_picture_the_best_first():
         assert found.boxes[:, 2:].max() > 0.9 * min(size)
 
 
+def test_each_mask_is_packed_before_the_next_is_made(monkeypatch):
+    from ccnet_train.detection import network
+
+    done = []
+    paste, pack = network.paste_masks_in_image, network.PackedMask.pack
+    monkeypatch.setattr(network, "paste_masks_in_image", lambda *given: done.append("make") or paste(*given))
+    monkeypatch.setattr(network.PackedMask, "pack", lambda mask: done.append("pack") or pack(mask))
+    [found] = tiny(score_threshold=0.0).eval().find(pictures((40, 60)))
+    assert done == ["make", "pack"] * len(found)
+    assert len(found) == 100
+
+
 def test_nothing_above_the_threshold_is_no_detection():
     [found] = tiny(score_threshold=0.99).eval()(pictures((40, 60)))
     assert len(found) == 0

@@ -13,7 +13,7 @@ from ccnet_core.picture_files import Named
 from ccnet_core.predict_many import Computed, compute_many
 from ccnet_train import detection
 from ccnet_train.detection.config import DetectorConfig
-from ccnet_train.detection.detections import Detections
+from ccnet_train.detection.packed import PackedDetections
 from ccnet_train.detection.predict import predict_batch
 from ccnet_train.detection.render import draw_detections, enlarge_detections
 from ccnet_train.detection.results import coco_results
@@ -63,7 +63,7 @@ class DetectionResults:
         batch_size: int,
         on_error: Callable[[Named, Exception], None],
         **_: object,
-    ) -> Generator[Computed[Detections], None, None]:
+    ) -> Generator[Computed[PackedDetections], None, None]:
         """Give the objects of each picture."""
         return compute_many(
             pictures,
@@ -73,18 +73,18 @@ class DetectionResults:
             on_error=on_error,
         )
 
-    def keep(self, found: Computed[Detections]) -> None:
+    def keep(self, found: Computed[PackedDetections]) -> None:
         """Write all files of a picture. Raises OSError."""
         for kind, path in self.paths(found.source).items():
             files.write_bytes(path, self._overlay(found) if kind == "overlay" else self._json(found))
 
-    def _overlay(self, found: Computed[Detections]) -> bytes:
+    def _overlay(self, found: Computed[PackedDetections]) -> bytes:
         picture = found.picture.permute(1, 2, 0).cpu().numpy()
         picture, objects = enlarge_detections(picture, found.found)
         drawn = draw_detections(picture, objects, self.config.classes, self.config.palette, opacity=self.opacity)
         return render.png(drawn)
 
-    def _json(self, found: Computed[Detections]) -> bytes:
+    def _json(self, found: Computed[PackedDetections]) -> bytes:
         results = coco_results(found.found, self.config.classes, image=found.source.name)
         return (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode()
 

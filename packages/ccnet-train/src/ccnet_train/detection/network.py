@@ -5,7 +5,7 @@ Shape letters: K classes, N objects, H and W height and width of a picture.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from ccnet_train.detection.backbone import make_backbone, map_strides, set_strid
 from ccnet_train.detection.config import DetectorConfig, load_config
 from ccnet_train.detection.detections import Detections, Target
 from ccnet_train.detection.inputs import require_images, require_targets
+from ccnet_train.detection.packed import PackedDetections, PackedMask, PackedMasks
 from ccnet_train.detection.predictors import answer_in_float32, make_box_predictor, make_mask_predictor
 from ccnet_train.detection.pretrained import Pretrained
 from ccnet_train.detection.weights import load_backbone
@@ -83,12 +84,16 @@ class MaskRCNN(mask_rcnn.MaskRCNN, Pretrained):  # type: ignore[misc]  # Any whe
         not fit them.
         """
         require_images(images)
-        pictures = [image.float() / 255 for image in images]
         if not self.training:
-            return [_detections(found) for found in super().forward(pictures)]
+            return [found.unpack() for found in self.find(images)]
         require_targets(targets, images, self.config.num_classes)
-        losses: dict[str, Tensor] = super().forward(pictures, [_labelled(target) for target in targets or ()])
+        losses: dict[str, Tensor] = super().forward(_scaled(images), [_labelled(target) for target in targets or ()])
         return losses
+
+    def find(self, images: Sequence[Tensor]) -> list[PackedDetections]:
+        """Do what :meth:`forward` does in evaluation mode, and never hold more than one mask that is not packed."""
+        require_images(images)
+        return [_detections(found) for found in super().forward(_scaled(images))]
 
     @classmethod
     def from_config(
@@ -138,23 +143,21 @@ class Anchors(AnchorGenerator):  # type: ignore[misc]  # Any where torchvision i
 
 
 class Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # Any where torchvision is not installed
-    """torchvision's, but for masks: bool (N, H, W), each made at its own time.
-
-    50 masks of 2000 x 1500 pixels take 182 MB so, and 1187 MB while torchvision puts its floats together.
-    """
+    """torchvision's, but for masks: :class:`PackedMasks`, each made at its own time."""
 
     def postprocess(
-        self, result: list[dict[str, Tensor]], image_shapes: list[tuple[int, int]], original: list[tuple[int, int]]
-    ) -> list[dict[str, Tensor]]:
+        self, result: list[dict[str, Any]], image_shapes: list[tuple[int, int]], original: list[tuple[int, int]]
+    ) -> list[dict[str, Any]]:
         """Return boxes and masks at the size of the pictures."""
         if self.training:
             return result
         for found, resized, size in zip(result, image_shapes, original, strict=True):
             found["boxes"] = resize_boxes(found["boxes"], resized, size)
-            masks = torch.empty(len(found["boxes"]), *size, dtype=torch.bool)
-            for number, (mask, box) in enumerate(zip(found["masks"], found["boxes"], strict=True)):
-                masks[number] = (paste_masks_in_image(mask[None], box[None], size)[0, 0] >= 0.5).cpu()
-            found["masks"] = masks
+            pasted = (
+                paste_masks_in_image(mask[None], box[None], size)[0, 0] >= 0.5
+                for mask, box in zip(found["masks"], found["boxes"], strict=True)
+            )
+            found["masks"] = PackedMasks([PackedMask.pack(mask.cpu().numpy()) for mask in pasted], size)
         return result
 
 
@@ -163,10 +166,14 @@ def _labelled(target: Target) -> dict[str, Tensor]:
     return {"boxes": target["boxes"], "labels": target["classes"] + 1, "masks": target["masks"].to(torch.uint8)}
 
 
-def _detections(found: Mapping[str, Tensor]) -> Detections:
-    return Detections(
+def _scaled(images: Sequence[Tensor]) -> list[Tensor]:
+    return [image.float() / 255 for image in images]
+
+
+def _detections(found: Mapping[str, Any]) -> PackedDetections:
+    return PackedDetections(
         boxes=found["boxes"].detach().float().cpu().numpy(),
         classes=found["labels"].cpu().numpy() - 1,
         scores=found["scores"].detach().float().cpu().numpy(),
-        masks=found["masks"].numpy(),
+        masks=found["masks"],
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 from ccnet_core.predict import evaluating
 from ccnet_core.preprocess import Picture, to_tensor
 from ccnet_train.detection.detections import Detections
+from ccnet_train.detection.packed import PackedDetections
 
 if TYPE_CHECKING:
     from ccnet_train.detection.network import MaskRCNN
@@ -20,11 +21,10 @@ def predict_instances(model: "MaskRCNN", image: Picture) -> Detections:
     turned upright as its EXIF data says. The model's mode is left as it was. Raises PictureError for a picture that
     cannot be read.
     """
-    return predict_batch(model, [to_tensor(image)])[0]
+    return predict_batch(model, [to_tensor(image)])[0].unpack()
 
 
-def predict_batch(model: "MaskRCNN", pictures: Sequence[Tensor]) -> list[Detections]:
+def predict_batch(model: "MaskRCNN", pictures: Sequence[Tensor]) -> list[PackedDetections]:
     """Find the objects of several uint8 `pictures` (3, H, W), of any sizes."""
     with evaluating(model):
-        found: list[Detections] = model([picture.to(model.device) for picture in pictures])
-    return found
+        return model.find([picture.to(model.device) for picture in pictures])

@@ -11,6 +11,7 @@ from ccnet_core.config import Colour
 from ccnet_core.render import Array, enlarge
 from ccnet_core.text import one_line
 from ccnet_train.detection.detections import Detections
+from ccnet_train.detection.packed import PackedDetections
 
 LONGEST_NAME = 24
 """Characters of a class name beside a box."""
@@ -19,6 +20,8 @@ SMALLEST_EDGE = 640
 """A picture whose longer edge is below it is enlarged by a whole factor before it is drawn on."""
 
 Box = tuple[float, float, float, float]
+
+Found = Detections | PackedDetections
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class _Pen:
 
 def draw_detections(
     picture: Array,
-    detections: Detections,
+    detections: Found,
     classes: Sequence[str],
     palette: Sequence[Colour],
     *,
@@ -48,8 +51,8 @@ def draw_detections(
     longest = max(picture.shape[:2])
     pen = _Pen(line=max(1, round(longest / 600)), text=max(12, round(longest / 50)))
     canvas = picture.copy()
-    for mask, label in zip(shown.masks[::-1], shown.classes[::-1], strict=True):
-        _paint(canvas, mask, palette[label], opacity, pen.line)
+    for number in reversed(range(len(shown))):
+        _paint(canvas, shown.masks[number], palette[shown.classes[number]], opacity, pen.line)
     image = Image.fromarray(canvas)
     draw = ImageDraw.Draw(image)
     for box, label in zip(shown.boxes[::-1], shown.classes[::-1], strict=True):
@@ -58,11 +61,14 @@ def draw_detections(
     return np.asarray(image)
 
 
-def enlarge_detections(picture: Array, detections: Detections) -> tuple[Array, Detections]:
+def enlarge_detections(picture: Array, detections: Found) -> tuple[Array, Found]:
     """Return both enlarged by the same whole factor, 1 for a picture that is large enough to be drawn on."""
     factor = max(1, SMALLEST_EDGE // max(picture.shape[:2]))
-    masks = detections.masks.repeat(factor, axis=1).repeat(factor, axis=2)
-    return enlarge(picture, factor), replace(detections, boxes=detections.boxes * factor, masks=masks)
+    if factor == 1:
+        return picture, detections
+    whole = detections.unpack() if isinstance(detections, PackedDetections) else detections
+    masks = whole.masks.repeat(factor, axis=1).repeat(factor, axis=2)
+    return enlarge(picture, factor), replace(whole, boxes=whole.boxes * factor, masks=masks)
 
 
 def _paint(canvas: Array, mask: NDArray[np.bool_], colour: Colour, opacity: float, line: int) -> None:
@@ -96,7 +102,7 @@ def _frame(draw: ImageDraw.ImageDraw, box: list[float], colour: Colour, line: in
 
 
 def _write_names(
-    draw: ImageDraw.ImageDraw, shown: Detections, classes: Sequence[str], palette: Sequence[Colour], pen: _Pen
+    draw: ImageDraw.ImageDraw, shown: Found, classes: Sequence[str], palette: Sequence[Colour], pen: _Pen
 ) -> None:
     """Write name and score beside each box, the best first: it has the choice of places."""
     font, taken = ImageFont.load_default(pen.text), list[Box]()

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from ccnet_core.errors import CCNetError
 from ccnet_train.detection.detections import Detections
+from ccnet_train.detection.packed import PackedDetections
 
 
-def coco_results(detections: Detections, classes: Sequence[str], *, image: int | str) -> list[dict[str, Any]]:
+def coco_results(
+    detections: Detections | PackedDetections, classes: Sequence[str], *, image: int | str
+) -> list[dict[str, Any]]:
     """Return an object for each detection, the best score first.
 
     `image_id` is `image`; `category_id` the class from 0 and `category` its name; `bbox` left, top, width and height in
