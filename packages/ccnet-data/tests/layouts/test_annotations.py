@@ -151,10 +151,16 @@ def test_categories_without_a_name_or_twice_are_faults(write):
 
 
 def test_another_json_file_is_refused(write, tmp_path):
-    with pytest.raises(DataError, match=r"no COCO annotation file, for it has no annotations, categories"):
+    with pytest.raises(DataError, match=r"no COCO annotation file, for it has no list of annotations, categories"):
         read_annotations(write(order=["info", "images"]), boxes=True)
     with pytest.raises(DataError, match=r"none\.json: cannot be read \(No such file"):
         read_annotations(tmp_path / "none.json", boxes=True)
+
+
+@pytest.mark.parametrize("value", ["none", 3, {"1": {}}])
+def test_annotations_that_are_no_list_are_refused(write, value):
+    with pytest.raises(DataError, match=r"instances\.json: .* it has no list of annotations; export it again\."):
+        read_annotations(write(annotations=value), boxes=True)
 
 
 def test_names_may_be_in_any_script(write):

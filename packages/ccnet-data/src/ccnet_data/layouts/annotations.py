@@ -108,7 +108,8 @@ class _Entries:
 
     def add(self, piece: Piece) -> None:
         """Take up an entry of one of the three lists."""
-        self.missing.discard(piece.key)
+        if piece.number is None and piece.value is None:
+            self.missing.discard(piece.key)
         take = {"images": self._picture, "annotations": self._annotation, "categories": self._category}.get(piece.key)
         if take is None or piece.number is None:
             return
@@ -122,7 +123,7 @@ class _Entries:
         """Return the entries that belong together."""
         if self.missing:
             missing = ", ".join(sorted(self.missing))
-            raise DataError(f"{self.file}: no COCO annotation file, for it has no {missing}; export it again.")
+            raise DataError(f"{self.file}: no COCO annotation file, for it has no list of {missing}; export it again.")
         self._drop_repeated_pictures()
         rows, owners = self._related()
         order = np.argsort(owners, kind="stable")
