@@ -146,6 +146,7 @@ def test_backbone_of_transformers_trains_whole_and_by_its_units(squares, dataset
     ("override", "message"),
     [
         ("model.backbone.hub=no/where/at/all", r"model: no/where/at/all: there is no such folder"),
+        ("model.name=maskrcnn_tiny", "model.name=maskrcnn_tiny: a Mask R-CNN finds objects"),
         ("model.name=ccnet_tini", "model: There is no model 'ccnet_tini'.*'ccnet_tiny'"),
         ("model.weights=nowhere", "model: .*nowhere"),
         ("model.backbone_weights=nowhere.pth", r"model: .*nowhere\.pth"),

@@ -120,6 +120,7 @@ def test_accumulation_clipping_average_workers_and_frozen_modules_work_together(
         ("model.frames=2", "model.frames: is for networks"),
         ("model.activation_checkpointing=true", "model.activation_checkpointing: is for networks"),
         ("train.compile=true", "train.compile: is for networks"),
+        ("model.name=ccnet_tiny", "model.name=ccnet_tiny: this network gives every pixel a class.*maskrcnn_tiny"),
         ("model.name=maskrcnn_tin", "There is no Mask R-CNN 'maskrcnn_tin'.*maskrcnn_tiny"),
         ("model.freeze=[backbone.stem]", "has no module 'backbone.stem'"),
         ("card.license=Not a licence", "^card: license must be an identifier"),

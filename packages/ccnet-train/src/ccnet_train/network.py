@@ -11,6 +11,7 @@ import ccnet_core as ccnet
 from ccnet_core.config import HeadConfig
 from ccnet_core.errors import CCNetError, nearest
 from ccnet_train.datasets import SampleDataset, swapped_classes
+from ccnet_train.detection.config import list_detectors
 from ccnet_train.errors import TrainError
 from ccnet_train.randomness import Purpose, seed_torch
 from ccnet_train.recipe import ModelSection, Recipe
@@ -76,6 +77,11 @@ def training_form(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 def _load(section: ModelSection, dataset: SampleDataset) -> ccnet.CCNet:
     classes, palette, file = dataset.classes, dataset.palette, section.backbone_weights
+    if section.name in list_detectors():
+        raise TrainError(
+            f"model.name={section.name}: a Mask R-CNN finds objects, and the data give every pixel a class. Take a "
+            "network that `ccnet models` lists, or data with objects."
+        )
     try:
         if section.weights is not None:
             return ccnet.CCNet.from_pretrained(section.weights, classes=classes, palette=palette)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import ccnet_core as ccnet
 from ccnet_core.errors import CCNetError
 from ccnet_train.datasets import SampleDataset
-from ccnet_train.detection import MaskRCNN
+from ccnet_train.detection import MaskRCNN, list_detectors
 from ccnet_train.errors import TrainError
 from ccnet_train.network import freeze
 from ccnet_train.randomness import Purpose, seed_torch
@@ -44,6 +45,11 @@ def build_detector(recipe: Recipe, dataset: SampleDataset) -> MaskRCNN:
 
 def _load(section: ModelSection, dataset: SampleDataset) -> MaskRCNN:
     classes, palette, file = dataset.classes, dataset.palette, section.backbone_weights
+    if section.name in ccnet.list_models():
+        raise TrainError(
+            f"model.name={section.name}: this network gives every pixel a class, and the data hold objects. Take "
+            f"{' or '.join(list_detectors())}."
+        )
     try:
         if section.weights is not None:
             return MaskRCNN.from_pretrained(section.weights, classes=classes, palette=palette)
