@@ -42,6 +42,7 @@ def model_card(
     """
     caption = "A picture, the prediction laid over it, and its classes" if has_picture else "The colours of the classes"
     more = _clips(config.head) + _parsing(config)
+    limits = f"Every pixel gets one of these {config.num_classes} classes, also where it shows none of them."
     return f"""---
 {metadata(config, metrics, datasets, license)}---
 # {markdown(config.name)}
@@ -64,28 +65,7 @@ labels = ccnet.predict(model, "picture.jpg").labels  # (height, width), one clas
 
 {_inference(config.inference)}{_mirror(config)}
 
-## Metrics
-{metrics_section(metrics, datasets)}
-
-## Training data and its terms
-{terms_section(datasets)}
-
-## Licence of the weights
-{licence_section(license)}
-
-## Limits
-Every pixel gets one of these {config.num_classes} classes, also where it shows none of them. The metrics hold for
-pictures like those of the training data; on other cameras, places or light, measure before you rely on it.
-
-## Citation
-Criss-cross attention is from [CCNet]({PAPER}):
-```bibtex
-{CITATION}
-```
-
-## Classes
-{classes_section(config)}
-"""
+{closing_sections(config, metrics, datasets, license, limits=limits)}"""
 
 
 def _attention(head: HeadConfig) -> str:
@@ -144,6 +124,35 @@ def _mirror(config: CCNetConfig) -> str:
         return ""
     pairs = "; ".join(" and ".join(markdown(config.classes[index]) for index in pair) for pair in config.flip_pairs)
     return f" In a mirror image, which `flip=True` averages in, these classes change places: {pairs}."
+
+
+def closing_sections(
+    config: Labelled, metrics: Mapping[str, float], datasets: Sequence[str], license: str | None, *, limits: str
+) -> str:
+    """Return what every card ends with, from the metrics on; `limits` is a sentence on what the network cannot say."""
+    return f"""## Metrics
+{metrics_section(metrics, datasets)}
+
+## Training data and its terms
+{terms_section(datasets)}
+
+## Licence of the weights
+{licence_section(license)}
+
+## Limits
+{limits}
+The metrics hold for pictures like those of the training data; on other cameras, places or light, measure before you
+rely on it.
+
+## Citation
+Criss-cross attention is from [CCNet]({PAPER}):
+```bibtex
+{CITATION}
+```
+
+## Classes
+{classes_section(config)}
+"""
 
 
 def metrics_section(metrics: Mapping[str, float], datasets: Sequence[str]) -> str:

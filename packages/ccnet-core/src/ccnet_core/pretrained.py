@@ -1,20 +1,20 @@
 """A network from a weights folder, from the Hub or from the zoo, and back to a folder or the Hub."""
 
 import logging
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import nn
 
-from ccnet_core import card, hub, hub_push, published, tensors, weights_folder, zoo
+from ccnet_core import card, hub, published, tensors, weights_folder, zoo
 from ccnet_core.checks import require
 from ccnet_core.config import CCNetConfig
 from ccnet_core.devices import find_device
 from ccnet_core.errors import WeightsError
 from ccnet_core.preprocess import Picture
+from ccnet_core.saved import Saved
 
 if TYPE_CHECKING:
     from ccnet_core.model import CCNet
@@ -25,8 +25,10 @@ CLASSIFIERS = ("head.classify.", "head.classify_first.", "auxiliary_head.classif
 """Where the tensors are whose shape depends on the number of classes."""
 
 
-class Pretrained(nn.Module):
+class Pretrained(Saved, nn.Module):
     """What :class:`ccnet_core.CCNet` does with weights folders."""
+
+    config: CCNetConfig
 
     def __init__(self, config: CCNetConfig) -> None:
         super().__init__()
@@ -122,72 +124,27 @@ class Pretrained(nn.Module):
             reason = f"{source}: cannot be read ({error.strerror or error}). Check the name and its permissions."
             raise WeightsError(reason) from error
 
-    def save_pretrained(
+    def _model_card(
         self,
-        folder: str | Path,
         *,
-        metrics: dict[str, float] | None = None,
-        datasets: Sequence[str] = (),
-        license: str | None = None,
-        picture: Picture | None = None,
-        max_shard_size: int | str = weights_folder.MAX_SHARD_SIZE,
-    ) -> None:
-        """Write a weights folder: config.json, model.safetensors, preprocessor_config.json and a model card.
-
-        `metrics` (for example `{"miou": 0.506}`), `datasets` (the training data, the data of the metrics first) and
-        `license` (of the weights, by its identifier on the Hub) go into the card. It shows the prediction of `picture`,
-        which is what :func:`ccnet_core.predict` takes. An older weights folder is replaced whole; a folder that holds
-        anything else raises WeightsError.
-        """
-        text = card.model_card(
-            self.config,
-            metrics=metrics or {},
-            datasets=datasets,
-            license=license,
-            has_picture=picture is not None,
-        )
-        self._write_folder(folder, text, picture, max_shard_size)
-
-    def push_to_hub(
-        self,
-        repository: str,
-        *,
-        revision: str | None = None,
-        token: str | None = None,
-        private: bool | None = None,
-        commit_message: str | None = None,
-        metrics: dict[str, float] | None = None,
-        datasets: Sequence[str] = (),
-        license: str | None = None,
-        picture: Picture | None = None,
-        max_shard_size: int | str = weights_folder.MAX_SHARD_SIZE,
+        metrics: Mapping[str, float],
+        datasets: Sequence[str],
+        license: str | None,
+        has_picture: bool,
+        repository: str | None = None,
     ) -> str:
-        """Make "org/name" on the Hub hold this model's weights folder, and return the web address of the commit.
-
-        The repository is made if it is missing, and so is the branch `revision`. `private=None` leaves to the Hub who
-        sees a new one; `token` is that of `hf auth login` by default. The others are those of `save_pretrained`. Raises
-        WeightsError, with what to do. See :func:`ccnet_core.hub_push.push_folder`.
-        """
-        hub_push.require_place(repository, token)
-        text = card.model_card(
+        """Return README.md of a weights folder; see :func:`ccnet_core.card.model_card`."""
+        return card.model_card(
             self.config,
-            metrics=metrics or {},
+            metrics=metrics,
             datasets=datasets,
             license=license,
-            has_picture=picture is not None,
+            has_picture=has_picture,
             repository=repository,
         )
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent) / "weights"
-            self._write_folder(folder, text, picture, max_shard_size)
-            return hub_push.push_folder(
-                folder, repository, revision=revision, token=token, private=private, commit_message=commit_message
-            )
 
-    def _write_folder(self, folder: str | Path, text: str, picture: Picture | None, max_shard_size: int | str) -> None:
+    def _card_picture(self, picture: Picture | None) -> bytes:
+        """Return picture.png of a weights folder; see :func:`ccnet_core.card_picture.card_picture`."""
         from ccnet_core.card_picture import card_picture  # imported here: a prediction is made with a CCNet
 
-        drawn = card_picture(cast("CCNet", self), picture)
-        weights_folder.save_folder(
-            folder, self.config, self.state_dict(), card=text, picture=drawn, max_shard_size=max_shard_size
-        )
+        return card_picture(cast("CCNet", self), picture)

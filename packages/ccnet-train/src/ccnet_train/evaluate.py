@@ -7,8 +7,8 @@ import numpy as np
 import ccnet_core as ccnet
 from ccnet_train.datasets import Sample, SampleDataset
 from ccnet_train.evaluation import Evaluation, PictureCounts, count_picture
-from ccnet_train.launch import Accelerator, gather_texts, own_errors
-from ccnet_train.progress import bar
+from ccnet_train.launch import Accelerator
+from ccnet_train.picture_shares import measure_pictures
 from ccnet_train.tasks import task_of
 
 Keep = Callable[[Sample, np.ndarray, PictureCounts], None]
@@ -29,20 +29,17 @@ def evaluate(
     `model` is the network itself, not wrapped for several processes; `model.config.inference` says how it predicts.
     The pictures that are `known` to any process are left out. Every process returns the same.
     """
-    found = _of_all_processes(known, accelerator)
-    counted = {picture.index for picture in found}
-    left = [index for index in range(len(dataset)) if index not in counted]
-    own = []
-    with own_errors(accelerator):
-        share = left[accelerator.process_index :: accelerator.num_processes]
-        for index in bar(share, "evaluate", show=show and accelerator.is_main_process):
-            sample = dataset[index]
-            labels = predicted(model, dataset, sample, accelerator)
-            own.append(_count(index, sample, labels, dataset))
-            if keep:
-                keep(sample, labels, own[-1])
-    found += _of_all_processes(own, accelerator)
-    return Evaluation(classes=tuple(dataset.classes), pictures=tuple(sorted(found, key=lambda picture: picture.index)))
+
+    def measure(index: int) -> PictureCounts:
+        sample = dataset[index]
+        labels = predicted(model, dataset, sample, accelerator)
+        counts = _count(index, sample, labels, dataset)
+        if keep:
+            keep(sample, labels, counts)
+        return counts
+
+    pictures = measure_pictures(len(dataset), measure, PictureCounts.from_line, accelerator, known=known, show=show)
+    return Evaluation(classes=tuple(dataset.classes), pictures=pictures)
 
 
 def predicted(model: ccnet.CCNet, dataset: SampleDataset, sample: Sample, accelerator: Accelerator) -> np.ndarray:
@@ -55,8 +52,3 @@ def predicted(model: ccnet.CCNet, dataset: SampleDataset, sample: Sample, accele
 def _count(index: int, sample: Sample, labels: np.ndarray, dataset: SampleDataset) -> PictureCounts:
     classes, ignored = len(dataset.classes), dataset.ignore_index
     return count_picture(index, sample["id"], sample["label"], labels, classes=classes, ignore_index=ignored)
-
-
-def _of_all_processes(pictures: Sequence[PictureCounts], accelerator: Accelerator) -> list[PictureCounts]:
-    lines = gather_texts([picture.to_line() for picture in pictures], accelerator)
-    return [PictureCounts.from_line(line) for line in lines]

@@ -3,15 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from ccnet_core.card import (
-    ATTENTION_NAMES,
-    CITATION,
-    PAPER,
-    classes_section,
-    licence_section,
-    metrics_section,
-    terms_section,
-)
+from ccnet_core.card import ATTENTION_NAMES, closing_sections
 from ccnet_core.card_metadata import metadata
 from ccnet_core.config import BackboneConfig
 from ccnet_core.text import markdown
@@ -31,6 +23,7 @@ def model_card(
 ) -> str:
     """Return README.md for a folder with `config`; the arguments are those of :func:`ccnet_core.card.model_card`."""
     caption = "A picture, and what is found in it" if has_picture else "The colours of the classes"
+    limits = f"Only objects of these {config.num_classes} classes are found, and not all of them."
     return f"""---
 {metadata(config, metrics, datasets, license)}---
 # {markdown(config.name)}
@@ -59,28 +52,7 @@ of a picture, with scores above {config.score_threshold:g}.
 ## Network
 {_backbone(config)}
 
-## Metrics
-{metrics_section(metrics, datasets)}
-
-## Training data and its terms
-{terms_section(datasets)}
-
-## Licence of the weights
-{licence_section(license)}
-
-## Limits
-Only objects of these {config.num_classes} classes are found, and not all of them. The metrics hold for pictures like
-those of the training data; on other cameras, places or light, measure before you rely on it.
-
-## Citation
-Criss-cross attention is from [CCNet]({PAPER}):
-```bibtex
-{CITATION}
-```
-
-## Classes
-{classes_section(config)}
-"""
+{closing_sections(config, metrics, datasets, license, limits=limits)}"""
 
 
 def _attention(config: DetectorConfig) -> str:

@@ -1,16 +1,15 @@
 """A Mask R-CNN from a weights folder or from the Hub, and back."""
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 import torch
 
-from ccnet_core import hub, hub_push, tensors, weights_folder
+from ccnet_core import hub, tensors, weights_folder
 from ccnet_core.devices import find_device
 from ccnet_core.preprocess import Picture
-from ccnet_core.weights_folder import MAX_SHARD_SIZE
+from ccnet_core.saved import Saved
 from ccnet_train.detection.card import model_card
 from ccnet_train.detection.config import DetectorConfig
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ccnet_train.detection.network import MaskRCNN
 
 
-class Pretrained:
+class Pretrained(Saved):
     """What :class:`ccnet_train.detection.MaskRCNN` does with weights folders."""
 
     config: DetectorConfig
@@ -65,72 +64,30 @@ class Pretrained:
         model.config = config
         return cast(Self, model)
 
-    def save_pretrained(
+    def _model_card(
         self,
-        folder: str | Path,
         *,
-        metrics: dict[str, float] | None = None,
-        datasets: Sequence[str] = (),
-        license: str | None = None,
-        picture: Picture | None = None,
-        max_shard_size: int | str = MAX_SHARD_SIZE,
-    ) -> None:
-        """Write a weights folder: config.json, model.safetensors and a model card.
-
-        `metrics` (for example `{"mask_ap": 0.361}`) and the other arguments are those of
-        :meth:`ccnet_core.CCNet.save_pretrained`. The card shows what is found in `picture`.
-        """
-        text = model_card(
-            self.config, metrics=metrics or {}, datasets=datasets, license=license, has_picture=picture is not None
-        )
-        self._write_folder(folder, text, picture, max_shard_size)
-
-    def push_to_hub(
-        self,
-        repository: str,
-        *,
-        revision: str | None = None,
-        token: str | None = None,
-        private: bool | None = None,
-        commit_message: str | None = None,
-        metrics: dict[str, float] | None = None,
-        datasets: Sequence[str] = (),
-        license: str | None = None,
-        picture: Picture | None = None,
-        max_shard_size: int | str = MAX_SHARD_SIZE,
+        metrics: Mapping[str, float],
+        datasets: Sequence[str],
+        license: str | None,
+        has_picture: bool,
+        repository: str | None = None,
     ) -> str:
-        """Make "org/name" on the Hub hold this model's weights folder, and return the web address of the commit.
-
-        The arguments are those of :meth:`ccnet_core.CCNet.push_to_hub`.
-        """
-        hub_push.require_place(repository, token)
-        text = model_card(
+        """Return README.md of a weights folder; see :func:`ccnet_train.detection.card.model_card`."""
+        return model_card(
             self.config,
-            metrics=metrics or {},
+            metrics=metrics,
             datasets=datasets,
             license=license,
-            has_picture=picture is not None,
+            has_picture=has_picture,
             repository=repository,
         )
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent) / "weights"
-            self._write_folder(folder, text, picture, max_shard_size)
-            return hub_push.push_folder(
-                folder, repository, revision=revision, token=token, private=private, commit_message=commit_message
-            )
 
-    def _write_folder(self, folder: str | Path, text: str, picture: Picture | None, max_shard_size: int | str) -> None:
+    def _card_picture(self, picture: Picture | None) -> bytes:
+        """Return picture.png of a weights folder; see :func:`ccnet_train.detection.card_picture.card_picture`."""
         from ccnet_train.detection.card_picture import card_picture  # imported here: a prediction needs the network
 
-        model = cast("MaskRCNN", self)
-        weights_folder.save_folder(
-            folder,
-            self.config,
-            model.state_dict(),
-            card=text,
-            picture=card_picture(model, picture),
-            max_shard_size=max_shard_size,
-        )
+        return card_picture(cast("MaskRCNN", self), picture)
 
 
 def _require_instances(_: str, folder: Path) -> None:
