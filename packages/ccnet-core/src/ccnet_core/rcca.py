@@ -19,8 +19,8 @@ from ccnet_core.errors import AttentionError
 def prefers_one_convolution(x: Tensor) -> bool:
     """Return whether `x` is better read once for query, key and value: on CUDA, if they come in half precision.
 
-    By count there: a 1x1 convolution moves more bytes than its products take time for. Not yet measured on a GPU; on the
-    CPU it makes no difference.
+    By count there: a 1x1 convolution moves more bytes than its products take time for. Not yet measured on a GPU; on
+    the CPU it makes no difference.
     """
     if not x.is_cuda:
         return False
